@@ -1,0 +1,5 @@
+"""``python -m distilnas``."""
+
+from distilnas.cli.main import main
+
+main()

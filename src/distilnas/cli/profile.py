@@ -1,0 +1,48 @@
+"""``distilnas profile``: parameters, MACs and, on request, latency of a model."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distilnas.cli.console import JsonOption, VerboseOption, print_json
+
+
+def profile(
+    model: Annotated[str, typer.Argument(help="A timm or zoo name, a student folder, or an architecture file.")],
+    resolution: Annotated[int | None, typer.Option(help="Image side in pixels; default: the model's own, else 224.")] = None,
+    num_classes: Annotated[int, typer.Option(help="Classes of the classifier.")] = 1000,
+    latency: Annotated[bool, typer.Option("--latency", help="Also time the forward pass of one image.")] = False,
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Exact parameters and multiply-adds of a timm model, a zoo entry, a student or an architecture file."""
+    from dataclasses import asdict
+
+    from distilnas.costing import measure_latency
+    from distilnas.costing import profile as count
+
+    network, own_resolution = _build(model, num_classes)
+    counts = count(network, resolution or own_resolution)
+    record: dict[str, Any] = {"name": model, **asdict(counts), "num_classes": network.num_classes}
+    if latency:
+        record["latency_ms"] = measure_latency(network, counts.resolution)
+    if json:
+        print_json(record)
+    else:
+        print("\n".join(f"{key:12s} {value:,}" if isinstance(value, int) else f"{key:12s} {value}" for key, value in record.items()))
+
+
+def _build(name: str, num_classes: int) -> tuple[Any, int]:
+    """The network and the resolution it is meant for."""
+    import distilnas.networks as networks
+    from distilnas.networks.zoo import create, default_resolution
+    from distilnas.space import Architecture
+
+    path = Path(name)
+    if (path / "student.json").is_file():
+        student = networks.load_student(path)
+        return student, student.student_config["preprocessing"].get("resolution", 224)
+    if path.is_file():
+        return networks.StudentNet(Architecture.parse(path.read_text()), num_classes=num_classes), 224
+    return create(name, num_classes=num_classes), default_resolution(name)

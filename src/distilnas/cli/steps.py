@@ -1,0 +1,118 @@
+"""The verbs for single steps. Each does the steps before it where they are missing."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, error_console, print_json
+from distilnas.errors import UsageError
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="Configuration (default: the run's own) and settings."),
+]
+Amount = Annotated[str | None, typer.Option(help="A number (40M, 1.2M) or a share of the teacher's (45%).")]
+
+
+def distill(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Train the supernet block by block under the teacher."""
+    _step("distill", words, run, json)
+
+
+def rate(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Rate every candidate of every block on held-out training images."""
+    _step("rate", words, run, json)
+
+
+def cost(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Compute MACs and parameters of every candidate."""
+    _step("cost", words, run, json)
+
+
+def solve(
+    words: Words = None,
+    run: RunOption = None,
+    max_macs: Amount = None,
+    max_params: Amount = None,
+    min_macs: Amount = None,
+    min_params: Amount = None,
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Find the best architecture under the budgets; with limits given here, these replace all of the run's."""
+    limits = {"max_macs": max_macs, "max_params": max_params, "min_macs": min_macs, "min_params": min_params}
+    extra = [f"solve.{key}={value or 'null'}" for key, value in limits.items()] if any(limits.values()) else []
+    _step("solve", words, run, json, extra)
+
+
+def retrain(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Train the solution's network from scratch, without the teacher."""
+    _step("retrain", words, run, json)
+
+
+def evaluate(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Test the student on images never used before."""
+    _step("evaluate", words, run, json)
+
+
+def export(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Write the student as safetensors, JSON and ONNX (checked against PyTorch)."""
+    _step("export", words, run, json)
+
+
+def report(run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+    """Write the HTML report of a run, as far as it has come."""
+    from distilnas.report import write_report
+
+    folder = _existing(run)
+    path = write_report(folder)
+    if json:
+        print_json({"report": str(path)})
+    else:
+        error_console.print(str(path), highlight=False, soft_wrap=True)
+
+
+VERBS = (distill, rate, cost, solve, retrain, evaluate, export, report)
+
+
+def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: list[str] | None = None) -> None:
+    from distilnas.recipes.settings import load_settings
+    from distilnas.recipes.summary import run_dna
+    from distilnas.runtime.device import keep_freed_memory
+
+    keep_freed_memory()
+    config, overrides = _split(words or [])
+    folder = run or (Path("runs") / Path(config).stem if config else None)
+    if folder is None:
+        raise UsageError("which run? Give --run DIR of a run that exists, or a configuration to begin one.")
+    if config is None:
+        config = str(_existing(folder) / "config.yaml")
+    settings = load_settings(config, (*overrides, *(extra or [])))
+    result = run_dna(settings, folder, progress=RichProgress(), until=name)
+    if as_json:
+        print_json(result)
+    else:
+        _show(name, result)
+
+
+def _split(words: list[str]) -> tuple[str | None, list[str]]:
+    configs = [word for word in words if "=" not in word]
+    if len(configs) > 1:
+        raise UsageError(f"only one configuration can be given, got {', '.join(configs)}.")
+    return (configs[0] if configs else None), [word for word in words if "=" in word]
+
+
+def _existing(folder: Path | None) -> Path:
+    if folder is None:
+        raise UsageError("which run? Give --run DIR.")
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(f"{folder} is not a run folder (it has no config.yaml); give the folder of a run.")
+    return folder
+
+
+def _show(name: str, result: dict[str, Any]) -> None:
+    error_console.print(f"{name}: {'was done' if result['skipped'] else 'done'} in {result['folder']}", highlight=False, soft_wrap=True)
+    for key, value in result.items():
+        if key not in ("folder", "skipped", "choice", "adapters"):
+            error_console.print(f"  {key}: {value}", highlight=False, soft_wrap=True, markup=False)

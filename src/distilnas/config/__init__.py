@@ -1,0 +1,6 @@
+"""Configuration files: YAML merged with overrides, validated against dataclasses; no torch."""
+
+from distilnas.config.load import flatten, merge, parse
+from distilnas.config.units import parse_amount
+
+__all__ = ["flatten", "merge", "parse", "parse_amount"]

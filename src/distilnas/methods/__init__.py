@@ -1,0 +1,1 @@
+"""Search methods; neighbours that share building blocks and do not import each other."""

@@ -1,0 +1,1 @@
+"""Whole runs: short functions from step to step, and the configurations that are shipped."""

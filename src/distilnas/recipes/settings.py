@@ -1,0 +1,162 @@
+"""All settings of a DNA run; each step's own settings lie beside the step."""
+
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from distilnas.config import merge, parse
+from distilnas.config.load import read_text
+from distilnas.errors import UsageError, nearest
+from distilnas.methods.dna import DistillSettings, RateSettings
+from distilnas.space import FittedSpace
+from distilnas.training import ClassifierSettings
+
+_CONFIGS = resources.files("distilnas.recipes") / "configs"
+IDENTITY = ("seed", "data", "teacher", "space", "distill", "rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which images. ``source`` is ``digits`` (bundled with scikit-learn) or ``folder`` (then ``path``).
+
+    A folder holds train/CLASS/* and test/CLASS/*, or CLASS/* from which ``test_fraction`` is split off. ``validation`` is the
+    number (or share) of training images that only monitor. ``train_images`` uses a stratified subset (None: all).
+    ``resolution`` None is the teacher's own. ``cache_mb``: decode once and keep in memory up to this size.
+    """
+
+    source: Literal["digits", "folder"] = "folder"
+    path: str | None = None
+    resolution: int | None = None
+    test_fraction: float = 0.2
+    validation: int | float = 0.05
+    train_images: int | None = None
+    max_bad_share: float = 0.05
+    cache_mb: float = 2048
+
+    def __post_init__(self) -> None:
+        if self.source == "folder" and not self.path:
+            raise UsageError("data.path is missing: give the image folder, e.g. data.path=photos, or data.source=digits.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSettings:
+    """Which teacher: any timm model name; weights from the hub (``pretrained``) or a local file (``weights``); ``fit``
+    trains or fine-tunes it on the images. ``weights_by_order`` takes a file's values in order, for foreign key names.
+    ``partition``: auto, stage, resolution, or a list of module paths.
+    """
+
+    model: str = "efficientnet_b0"
+    pretrained: bool = False
+    weights: str | None = None
+    weights_by_order: bool = False
+    model_kwargs: dict[str, Any] = field(default_factory=dict)
+    partition: str | tuple[str, ...] = "auto"
+    fit: ClassifierSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.pretrained and self.weights:
+            raise UsageError("teacher.pretrained and teacher.weights exclude each other: the hub's weights or a file's.")
+        if not (self.pretrained or self.weights or self.fit):
+            raise UsageError(
+                "the teacher has no weights: set teacher.pretrained=true (hub), teacher.weights=FILE, or teacher.fit "
+                "(trained on your images)."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceSettings:
+    """Which search space: a shipped ``preset``, a ``file``, or rules that fit one to the teacher (``fitted``)."""
+
+    preset: str | None = None
+    file: str | None = None
+    fitted: FittedSpace | None = None
+
+    def __post_init__(self) -> None:
+        if sum(x is not None for x in (self.preset, self.file, self.fitted)) != 1:
+            raise UsageError("give exactly one of space.preset, space.file and space.fitted.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveSettings:
+    """Budgets: numbers (40M, 1.2M, 350000) or shares of the teacher's value (45%). ``alternatives``: how many k-best and how
+    many diverse ones to list."""
+
+    max_macs: str | int | None = None
+    max_params: str | int | None = None
+    min_macs: str | int | None = None
+    min_params: str | int | None = None
+    alternatives: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSettings:
+    """``number`` random networks of the same budget, retrained like the student, to compare with. Each costs as much MACs as
+    the budget allows: drawn uniformly among those between ``min_share`` and 100 % of the solution's MACs."""
+
+    number: int = 0
+    min_share: float = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeSettings:
+    """Device (``auto cpu cuda``), precision as Lightning Fabric names it, loader processes, torch threads (None: torch's)."""
+
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    workers: int = 0
+    threads: int | None = None
+    checkpoint_seconds: float | None = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A DNA run from teacher to student."""
+
+    recipe: Literal["dna"] = "dna"
+    seed: int = 0
+    data: DataSettings
+    teacher: TeacherSettings
+    space: SpaceSettings
+    distill: DistillSettings = field(default_factory=DistillSettings)
+    rate: RateSettings = field(default_factory=RateSettings)
+    solve: SolveSettings = field(default_factory=SolveSettings)
+    retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
+    random: RandomSettings = field(default_factory=RandomSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values (tuples become lists)."""
+        return _plain(asdict(self))
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""
+        data = self.to_dict()
+        return {key: data[key] for key in IDENTITY}
+
+
+def config_names() -> tuple[str, ...]:
+    """Names of the shipped configurations."""
+    return tuple(sorted(p.name.removesuffix(".yaml") for p in _CONFIGS.iterdir() if p.name.endswith(".yaml")))
+
+
+def config_text(config: str) -> str:
+    """Text of a shipped configuration, or of a YAML file."""
+    if config in config_names():
+        return (_CONFIGS / f"{config}.yaml").read_text()
+    if Path(config).suffix in (".yaml", ".yml"):
+        return read_text(Path(config))
+    raise UsageError(f"unknown configuration {config!r}; {nearest(config, config_names())} A file must end in .yaml.")
+
+
+def load_settings(config: str, overrides: tuple[str, ...] = ()) -> Settings:
+    """Settings of a shipped name or YAML file with ``key.sub=value`` overrides."""
+    return parse(merge(config_text(config), overrides, origin=config), Settings)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

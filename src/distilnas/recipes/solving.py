@@ -1,0 +1,118 @@
+"""The solve step: budgets in, proved best architecture, alternatives and Pareto fronts out, as JSON values."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from distilnas.config import parse_amount
+from distilnas.errors import UsageError
+from distilnas.recipes.settings import RandomSettings, SolveSettings
+from distilnas.runtime.seeds import derive_rng
+from distilnas.solve import Limit, Solution, diverse, pareto_front, search_problem, solve, tie_test, to_choice
+from distilnas.space import Architecture, Candidate, Choice, SearchSpace
+from distilnas.tables import CostTable, RatingTable
+
+SCHEMA = 1
+
+
+def limits_of(settings: SolveSettings, teacher: dict[str, int]) -> tuple[Limit, ...]:
+    """Budgets as limits; ``teacher`` has the values that shares (45%) refer to."""
+    limits = []
+    for cost in ("macs", "params"):
+        ends = {}
+        for end in ("min", "max"):
+            value = getattr(settings, f"{end}_{cost}")
+            ends[end] = None if value is None else parse_amount(value, whole=teacher[cost])
+        if any(value is not None for value in ends.values()):
+            limits.append(Limit(cost=cost, **ends))
+    return tuple(limits)
+
+
+def solve_run(
+    space: SearchSpace, ratings: RatingTable, costs: CostTable, limits: tuple[Limit, ...], alternatives: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(solution.json, front.json) of a run; raises ``InfeasibleError`` with the reason when nothing fits."""
+    problem = search_problem(space, ratings, costs)
+    best, *next_best = solve(problem, limits, k=1 + max(1, alternatives))
+    others = diverse(problem, limits, alternatives + 1, min_distance=2)[1:] if alternatives else []
+    record = {
+        "schema": SCHEMA,
+        "budgets": {limit.cost: {"min": limit.min, "max": limit.max} for limit in limits},
+        "num_architectures": str(space.num_architectures),
+        "solution": _to_dict(space, best),
+        "alternatives": [
+            *({"kind": "runner-up", **_to_dict(space, s)} for s in next_best[:alternatives]),
+            *({"kind": "diverse", **_to_dict(space, s)} for s in others),
+        ],
+        "tie": _tie(space, ratings, best, next_best[0]) if next_best else None,
+    }
+    fronts = {cost: [_to_dict(space, s) for s in pareto_front(problem, cost)] for cost in costs.costs}
+    return record, fronts
+
+
+def read_choice(data: list[dict[str, Any]]) -> Choice:
+    """The choice in a solution's JSON form."""
+    return tuple(Candidate(cell=c["cell"], path=tuple(c["path"])) for c in data)
+
+
+def random_choices(space: SearchSpace, number: int, seed: int) -> list[Choice]:
+    """Distinct choices, each block's candidates equally likely (fewer when the space is small)."""
+    rng = derive_rng(seed, 5)
+    found: dict[Choice, None] = {}
+    for _ in range(20 * number):
+        if len(found) < number:
+            found[_draw(space, rng)] = None
+    return list(found)
+
+
+def random_in_budget(
+    space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...], settings: RandomSettings, macs: int, seed: int
+) -> list[Architecture]:
+    """Random architectures that keep the limits and cost at least ``min_share`` of ``macs``, by rejection."""
+    rng = derive_rng(seed, 6)
+    found: dict[Architecture, None] = {}
+    for _ in range(100_000):
+        if len(found) == settings.number:
+            return list(found)
+        choice = _draw(space, rng)
+        total = costs.total(space, choice)
+        if total["macs"] >= settings.min_share * macs and all(limit.allows(total[limit.cost]) for limit in limits):
+            found[space.architecture(choice)] = None
+    raise UsageError(
+        f"found only {len(found)} of {settings.number} random networks between {settings.min_share:.0%} and 100 % of the "
+        "budget in 100,000 draws; lower random.min_share or random.number."
+    )
+
+
+def _draw(space: SearchSpace, rng: np.random.Generator) -> Choice:
+    choice = []
+    for block in space.blocks:
+        position = int(rng.integers(block.num_candidates))
+        for c, cell in enumerate(block.cells):
+            if position < cell.num_paths:
+                path = np.unravel_index(position, cell.shape)
+                choice.append(Candidate(cell=c, path=tuple(int(i) for i in path)))
+                break
+            position -= cell.num_paths
+    return tuple(choice)
+
+
+def _to_dict(space: SearchSpace, solution: Solution) -> dict[str, Any]:
+    choice = to_choice(space, solution.choices)
+    return {
+        "choice": [asdict(candidate) for candidate in choice],
+        "architecture": str(space.architecture(choice)),
+        "rating": solution.rating,
+        "costs": dict(solution.costs),
+        "optimal": solution.optimal,
+        "bound": solution.bound,
+        "seconds": solution.seconds,
+    }
+
+
+def _tie(space: SearchSpace, ratings: RatingTable, best: Solution, rival: Solution) -> dict[str, Any]:
+    """Paired comparison of the best two over the batches of rating images."""
+    choices = [to_choice(space, s.choices) for s in (best, rival)]
+    tie = tie_test(*(ratings.batch_totals(choice) for choice in choices))
+    return {**asdict(tie), "rival": str(space.architecture(choices[1]))}

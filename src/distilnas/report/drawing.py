@@ -1,0 +1,85 @@
+"""An architecture as an inline SVG: layers from left to right, box height by width (channels), colour by block."""
+
+import math
+from xml.etree import ElementTree as ET
+
+from distilnas.report.palette import block_colour
+from distilnas.report.wording import op_words
+from distilnas.space import Architecture, Identity
+
+_BOX, _GAP, _BLOCK_GAP, _MARGIN = 40, 5, 20, 8
+_LOW, _HIGH = 52, 150
+_MIDDLE = 24 + _HIGH / 2
+_HEIGHT = _MIDDLE + _HIGH / 2 + 56
+
+
+def draw_architecture(architecture: Architecture, *, resolution: int | None = None) -> str:
+    """SVG text with one ``rect`` of class ``layer`` per searched layer, and ``fixed`` ones for stem and head.
+
+    ``resolution`` is the input's side in pixels; without it sizes are written as fractions of the input.
+    """
+    pen = _Pen(architecture, resolution)
+    stem = architecture.stem
+    pen.box(("conv", "k3"), width=stem.width, stride=stem.stride, title=f"stem: 3x3 convolution to {stem.width} channels")
+    for layer in stem.layers:
+        pen.box(op_words(layer.op), width=layer.width, stride=layer.stride, title=f"fixed layer: {layer}")
+    pen.caption("stem", stem.out_width)
+    for b, block in enumerate(architecture.blocks):
+        for n, op in enumerate(block.ops):
+            title = f"block {b + 1}, layer {n + 1}: {op} to {block.width} channels"
+            dashed = isinstance(op, Identity)
+            pen.box(op_words(op), width=block.width, stride=1 if n else block.stride, title=title, block=b, dashed=dashed)
+        pen.caption(f"block {b + 1}", block.width)
+    head = architecture.head
+    pen.box(("conv", "k1"), width=head.width, stride=1, title=f"head: 1x1 convolution to {head.width} channels")
+    pen.caption("head", head.width)
+    return pen.finish()
+
+
+class _Pen:
+    """Draws boxes in a row and captions below the boxes drawn since the last caption."""
+
+    def __init__(self, architecture: Architecture, resolution: int | None) -> None:
+        self.svg = ET.Element("svg", {"class": "architecture", "xmlns": "http://www.w3.org/2000/svg", "role": "img"})
+        ET.SubElement(self.svg, "title").text = "The student network, layer by layer"
+        widths = [architecture.stem.width, architecture.head.width, *(block.width for block in architecture.blocks)]
+        widths += [layer.width for layer in architecture.stem.layers]
+        self.low, self.high = math.log(min(widths)), math.log(max(widths))
+        self.resolution, self.reduction = resolution, 1
+        self.x = self.group_start = float(_MARGIN)
+
+    def box(
+        self, words: tuple[str, ...], *, width: int, stride: int, title: str, block: int | None = None, dashed: bool = False
+    ) -> None:
+        share = (math.log(width) - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        height = _LOW + share * (_HIGH - _LOW)
+        group = ET.SubElement(self.svg, "g")
+        ET.SubElement(group, "title").text = title
+        kind = "fixed" if block is None else "layer identity" if dashed else "layer"
+        rect = {"class": kind, "x": self.x, "y": _MIDDLE - height / 2, "width": _BOX, "height": height, "rx": 6}
+        if block is not None:
+            rect["style"] = f"--block: {block_colour(block)}"
+        ET.SubElement(group, "rect", {key: str(value) for key, value in rect.items()})
+        for n, word in enumerate(words):
+            self._text(group, word, self.x + _BOX / 2, _MIDDLE + 4 + 15 * (n - (len(words) - 1) / 2), "op")
+        if stride > 1:
+            self._text(group, f"↓{stride}", self.x + _BOX / 2, _MIDDLE - height / 2 - 6, "stride")
+        self.reduction *= stride
+        self.x += _BOX + _GAP
+
+    def caption(self, name: str, width: int) -> None:
+        centre = (self.group_start + self.x - _GAP) / 2
+        side = f"{math.ceil(self.resolution / self.reduction)} px" if self.resolution else f"1/{self.reduction}"
+        for n, (text, kind) in enumerate(((name, "name"), (f"{width} ch", "size"), (side, "size"))):
+            self._text(self.svg, text, centre, _MIDDLE + _HIGH / 2 + 18 + 16 * n, kind)
+        self.x += _BLOCK_GAP - _GAP
+        self.group_start = self.x
+
+    def finish(self) -> str:
+        width = self.x - _BLOCK_GAP + _MARGIN
+        self.svg.attrib |= {"viewBox": f"0 0 {width:.0f} {_HEIGHT:.0f}", "style": f"min-width: {0.75 * width:.0f}px; max-width: {1.2 * width:.0f}px"}
+        return ET.tostring(self.svg, encoding="unicode")
+
+    @staticmethod
+    def _text(parent: ET.Element, text: str, x: float, y: float, kind: str) -> None:
+        ET.SubElement(parent, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "class": kind}).text = text

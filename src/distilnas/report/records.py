@@ -1,0 +1,185 @@
+"""What the report reads from a run's JSON artefacts. Fields are a subset of the artefacts'; others are ignored.
+
+Accuracies are top-1 in percent, MACs are for one image at the run's resolution, times are in seconds.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from distilnas.space import Choice
+
+Number = int | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How an image becomes the network's input: square ``resolution``, per-channel ``mean`` and ``std``."""
+
+    resolution: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    crop_pct: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The images: ``counts`` per part (train, validation, rating, test), ``skipped`` files that could not be decoded."""
+
+    source: str
+    path: str | None = None
+    fingerprint: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    skipped: tuple[str, ...] = ()
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherBlock:
+    """A teacher block ends at module ``path``, where features are (channels, height, width)."""
+
+    path: str
+    channels: int
+    height: int
+    width: int
+    reduction: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """How the teacher was cut into blocks."""
+
+    policy: str
+    taps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """The teacher as its step left it; ``val_top1`` on the validation images."""
+
+    name: str
+    params: int
+    macs: int
+    val_top1: float | None = None
+    weights: str | None = None
+    partition: Partition
+    blocks: tuple[TeacherBlock, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """A training's log: one mapping per epoch."""
+
+    epochs: tuple[dict[str, float | None], ...]
+
+    def curve(self, key: str) -> tuple[list[int], list[float]]:
+        """Epochs counted from 1 and the values of ``key`` where it was logged."""
+        points = [(n, float(value)) for n, epoch in enumerate(self.epochs, 1) if (value := epoch.get(key)) is not None]
+        return [n for n, _ in points], [value for _, value in points]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """One architecture the solver returned; alternatives state their ``kind``. ``bound``: no rating can be lower."""
+
+    choice: Choice
+    rating: float
+    costs: dict[str, Number]
+    optimal: bool = False
+    bound: float | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Limits of one cost."""
+
+    max: Number | None = None
+    min: Number | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tie:
+    """Paired comparison, over batches of rating images, of the solution and its nearest ``rival``."""
+
+    tied: bool
+    difference: float
+    stderr: float
+    p_value: float
+    rival: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solved:
+    """The solver's answer under ``budgets``; ``alternatives`` are runners-up and diverse choices."""
+
+    budgets: dict[str, Budget]
+    num_architectures: int
+    solution: Solution
+    alternatives: tuple[Solution, ...] = ()
+    tie: Tie | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontPoint:
+    """The best rating that can be had for its cost."""
+
+    rating: float
+    costs: dict[str, Number]
+    choice: Choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Additivity:
+    """Rating sums against measured distances of assembled networks; the first entry is the solution."""
+
+    predicted: tuple[float, ...]
+    measured: tuple[float, ...]
+    kendall_tau: float | None = None
+    spearman_rho: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Accuracy and size of a network; None is not measured yet."""
+
+    name: str = ""
+    hash: str = ""
+    top1: float | None = None
+    params: Number | None = None
+    macs: Number | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatingSummary:
+    """What was rated, on how many images."""
+
+    num_candidates: int
+    num_rated: int
+    num_images: int
+    metric: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxCheck:
+    """Largest difference of logits between the exported network and the trained one."""
+
+    max_abs_difference: float
+    checked_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """``summary.json`` of a finished run, apart from what the steps' own artefacts say."""
+
+    run: str
+    recipe: str
+    teacher: Measured
+    student: Measured
+    random: tuple[Measured, ...] = ()
+    artefacts: dict[str, str | None] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    onnx: OnnxCheck | None = None

@@ -1,0 +1,143 @@
+"""Numbers and sentences as a reader wants them: 4.2 M, 77.1 %, 2 h 14 min, 1.2 × 10¹⁷."""
+
+import math
+from decimal import Decimal
+
+from distilnas.report.read import RunRecord
+from distilnas.report.records import Measured, Number, Tie
+from distilnas.space import Architecture, MBConv, Op
+
+MISSING = "–"
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def amount(value: Number | None) -> str:
+    """Three digits and a unit: 950, 12.3 k, 4.2 M, 335 M, 1.8 G."""
+    if value is None:
+        return MISSING
+    for unit in ("", " k", " M", " G"):
+        if abs(value) < 999.5:
+            break
+        value /= 1000
+    else:
+        unit = " T"
+    digits = 0 if abs(value) >= 99.95 or value == int(value) else 1
+    return f"{value:,.{digits}f}{unit}"
+
+
+def count(value: int) -> str:
+    """Exact with thousands separators below a million, else in powers of ten."""
+    if value < 1_000_000:
+        return f"{value:,}"
+    mantissa, exponent = f"{Decimal(value):.1e}".split("e+")
+    return f"{mantissa} × 10{exponent.translate(_SUPERSCRIPTS)}"
+
+
+def percent(value: float | None) -> str:
+    """A value already in percent."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.1f} %"
+
+
+def rating(value: float | None) -> str:
+    """Four significant digits."""
+    return MISSING if value is None else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, name, small, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // small} {small_name}"
+    return f"{whole} s"
+
+
+def times_fewer(student: Number | None, teacher: Number | None) -> str | None:
+    """``4.2× fewer`` or ``1.3× more`` than the teacher; None when either is unknown."""
+    if not student or not teacher:
+        return None
+    return f"{teacher / student:.1f}× fewer" if student <= teacher else f"{student / teacher:.1f}× more"
+
+
+def points(student: Measured, teacher: Measured) -> str | None:
+    """Difference of accuracies in percentage points, in words."""
+    if student.top1 is None or teacher.top1 is None:
+        return None
+    difference = round(student.top1 - teacher.top1, 1)
+    if difference == 0:
+        return "level with the teacher"
+    return f"{abs(difference):.1f} points {'above' if difference > 0 else 'below'} the teacher"
+
+
+def op_words(op: Op) -> tuple[str, ...]:
+    """Short words for an op: kernel, expansion, SE."""
+    if isinstance(op, MBConv):
+        return (f"k{op.kernel}", f"e{op.expansion}", *(("SE",) if op.se else ()))
+    return ("id",)
+
+
+def ops_text(ops: tuple[Op, ...]) -> str:
+    """Ops of a path in one line: ``k5e3 k3e6 id``."""
+    return " ".join("".join(op_words(op)[:2]) for op in ops)
+
+
+def blocks_text(architecture: Architecture) -> tuple[str, ...]:
+    """One line per block: ``24: k5e3 k3e6``."""
+    return tuple(f"{block.width}: {ops_text(block.ops)}" for block in architecture.blocks)
+
+
+def headline(run: RunRecord) -> str:
+    """The run's result in one or two sentences; as far as it has come."""
+    sentences = [s for s in (_accuracy_sentence(run), _search_sentence(run)) if s]
+    if sentences:
+        return " ".join(sentences)
+    if run.teacher:
+        return f"The teacher {run.teacher.name} is cut into {len(run.teacher.blocks)} blocks; the search is not finished."
+    return "The run has only begun."
+
+
+def _accuracy_sentence(run: RunRecord) -> str | None:
+    student, teacher = run.student_numbers, run.teacher_numbers
+    if student is None or teacher is None:
+        return None
+    sizes = [
+        f"{text} {what}"
+        for what, ours, theirs in (("MACs", student.macs, teacher.macs), ("parameters", student.params, teacher.params))
+        if (text := times_fewer(ours, theirs))
+    ]
+    with_sizes = f" with {' and '.join(sizes)}" if sizes else ""
+    if student.top1 is None:
+        return f"The architecture found compares to {teacher.name}{with_sizes}; it is not retrained yet."
+    return (
+        f"The student reaches {percent(student.top1)} top-1 against {percent(teacher.top1)} of its teacher "
+        f"{teacher.name}{with_sizes}."
+    )
+
+
+def _search_sentence(run: RunRecord) -> str | None:
+    if run.solved is None:
+        return None
+    solution = run.solved.solution
+    what = "the proved optimum" if solution.optimal else "the best found, not proved optimal,"
+    rated = f", by ratings of {_rated(run)}" if run.ratings else ""
+    return f"It is {what} among {count(run.solved.num_architectures)} architectures under the budget{rated}."
+
+
+def _rated(run: RunRecord) -> str:
+    assert run.ratings is not None
+    assert run.space is not None
+    rated, total = run.ratings.num_rated, run.space.num_candidates
+    return f"all {count(total)} candidates" if rated == total else f"{count(rated)} of {count(total)} candidates"
+
+
+def tie_text(tie: Tie) -> str:
+    """What the paired comparison with the nearest rival means for the reader."""
+    numbers = f"{tie.difference:.2g} ± {tie.stderr:.2g} in rating, p = {tie.p_value:.2g}"
+    if tie.tied:
+        return (
+            f"The solution and its nearest rival cannot be told apart on the rating images ({numbers}). Retrain both, or take "
+            "the cheaper one; more rating images may separate them."
+        )
+    return f"The solution is better than its nearest rival beyond the noise of the rating images ({numbers})."

@@ -1,0 +1,56 @@
+"""Where and in which precision the tensors are computed: a thin frame around Lightning Fabric."""
+
+import contextlib
+import ctypes
+import sys
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from distilnas.errors import UsageError
+
+
+class Device:
+    """One device and precision; every training and rating moves its tensors and modules through here."""
+
+    def __init__(self, accelerator: str = "auto", precision: str = "32-true") -> None:
+        try:
+            self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise UsageError(f"no device for accelerator={accelerator!r}, precision={precision!r}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """``cpu`` or the GPU's name."""
+        return torch.cuda.get_device_name(self.fabric.device) if self.fabric.device.type == "cuda" else "cpu"
+
+    def module(self, module: nn.Module) -> nn.Module:
+        """Move a module here, with channels-last weights (faster convolutions on CPU and GPU alike)."""
+        return module.to(device=self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def images(self, images: Tensor) -> Tensor:
+        """Move images (B, C, H, W) here, channels last."""
+        return images.to(self.fabric.device, memory_format=torch.channels_last, non_blocking=True)
+
+    def tensor(self, tensor: Tensor) -> Tensor:
+        """Move any other tensor here."""
+        return tensor.to(self.fabric.device, non_blocking=True)
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Run forward passes in the precision that was asked for."""
+        return self.fabric.autocast()  # type: ignore[return-value]
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory instead of returning every large tensor to the system (a page fault per 4 kB).
+
+    For the command line's own process; does nothing elsewhere than on Linux with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, (1 << 31) - 1)

@@ -1,0 +1,143 @@
+"""The run folder: the interface between steps.
+
+A step reads and writes named files below its own folder and finishes by writing ``step.json`` with a key: the hash of all it
+depends on. A step that finds a finished record with the same key and intact files is skipped; so resuming, solving for
+another budget and working in several places are one mechanism.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from distilnas.errors import UsageError
+from distilnas.files import read_json, write_json
+
+SCHEMA = 1
+_LOG = logging.getLogger(__name__)
+_RECORD = "step.json"
+
+
+def key_of(inputs: Any) -> str:
+    """First 16 hex digits of the SHA-256 of JSON values."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """A finished step: its key, what it says of its result, how long it took, whether it was there already."""
+
+    name: str
+    folder: Path
+    key: str
+    result: dict[str, Any]
+    seconds: float
+    skipped: bool
+
+
+class Run:
+    """A run folder, locked for this process between ``open`` and ``close`` (use as a context manager)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"the run folder {folder} is a file; give a folder.")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / ".lock")
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UsageError(f"another process is working on {folder}; wait for it, or give another folder with --run.") from error
+        except OSError as error:
+            raise UsageError(f"cannot work in the run folder {folder}: {error.strerror}.") from error
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def claim(self, identity: dict[str, Any]) -> None:
+        """Bind a new folder to ``identity`` (flat setting -> value), or check that it is this folder's.
+
+        Raises ``UsageError`` naming the first settings that differ.
+        """
+        path = self.folder / "run.json"
+        if not path.exists():
+            others = [p.name for p in self.folder.iterdir() if p.name != ".lock"]
+            if others:
+                raise UsageError(f"{self.folder} holds other files ({', '.join(sorted(others)[:3])}); give an empty folder with --run.")
+            write_json(path, {"schema": SCHEMA, "identity": identity})
+            return
+        saved = read_json(path).get("identity", {})
+        changed = sorted(key for key in saved.keys() | identity.keys() if saved.get(key) != identity.get(key))
+        if changed:
+            shown = "; ".join(f"{key}: {saved.get(key)!r} there, {identity.get(key)!r} asked" for key in changed[:3])
+            raise UsageError(f"{self.folder} is a run of another configuration ({shown}). Give another folder with --run.")
+
+    def finished(self, name: str, inputs: dict[str, Any]) -> StepRecord | None:
+        """The record of step ``name`` if it was finished with these inputs and its files are intact."""
+        folder = self.folder / name
+        try:
+            record = json.loads((folder / _RECORD).read_text())
+        except (OSError, ValueError):
+            return None
+        if record.get("schema") != SCHEMA or record.get("key") != key_of(inputs):
+            return None
+        damaged = [f for f, size in record["files"].items() if not _has_size(folder / f, size)]
+        if damaged:
+            _LOG.warning("step %s is done again: %s changed since it finished", name, ", ".join(damaged))
+            return None
+        return StepRecord(
+            name=name, folder=folder, key=record["key"], result=record["result"], seconds=record["seconds"], skipped=True
+        )
+
+    def step(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> StepRecord:
+        """Do ``work(folder)`` unless it is finished with these inputs.
+
+        ``work`` writes its files below ``folder`` and returns JSON values; a float ``seconds_before`` among them is time
+        spent by earlier, interrupted processes. What a step with other inputs left there is removed first.
+        """
+        done = self.finished(name, inputs)
+        if done:
+            return done
+        folder = self.folder / name
+        self._prepare(folder, key_of(inputs))
+        start = time.monotonic()
+        result = work(folder)
+        seconds = time.monotonic() - start + result.pop("seconds_before", 0.0)
+        record = {
+            "schema": SCHEMA,
+            "name": name,
+            "key": key_of(inputs),
+            "inputs": inputs,
+            "result": result,
+            "seconds": seconds,
+            "files": {str(p.relative_to(folder)): p.stat().st_size for p in _files(folder)},
+        }
+        write_json(folder / _RECORD, record)
+        return StepRecord(name=name, folder=folder, key=record["key"], result=result, seconds=seconds, skipped=False)
+
+    def _prepare(self, folder: Path, key: str) -> None:
+        """Keep what an interrupted attempt with the same key left; remove anything else."""
+        marker = folder / "started.json"
+        same = marker.exists() and read_json(marker).get("key") == key
+        if folder.exists() and not same:
+            shutil.rmtree(folder)
+        if not same:
+            write_json(marker, {"key": key})
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _RECORD)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size

@@ -1,0 +1,27 @@
+"""Exact search over block candidates: plain data and maths, no torch."""
+
+from distilnas.solve.diverse import diverse
+from distilnas.solve.exact import solve
+from distilnas.solve.front import pareto_front
+from distilnas.solve.infeasible import Infeasibility, Reach, explain_infeasible
+from distilnas.solve.milp import solve_milp
+from distilnas.solve.problem import BlockCandidates, CellCandidates, Choice, Limit, SearchProblem, Solution
+from distilnas.solve.ties import Tie, tie_test
+
+__all__ = [
+    "BlockCandidates",
+    "CellCandidates",
+    "Choice",
+    "Infeasibility",
+    "Limit",
+    "Reach",
+    "SearchProblem",
+    "Solution",
+    "Tie",
+    "diverse",
+    "explain_infeasible",
+    "pareto_front",
+    "solve",
+    "solve_milp",
+    "tie_test",
+]

@@ -1,0 +1,81 @@
+"""Search spaces by name (YAML files beside this module), from a file, or fitted to a teacher's blocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from distilnas.errors import UsageError, nearest
+from distilnas.space.architecture import Head, Stem
+from distilnas.space.ops import MBConv, Op
+from distilnas.space.spaces import BlockSpec, CellSpec, SearchSpace
+
+_PRESETS = resources.files("distilnas.space") / "presets"
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names that ``preset`` knows."""
+    return tuple(sorted(p.name.removesuffix(".yaml") for p in _PRESETS.iterdir() if p.name.endswith(".yaml")))
+
+
+def preset(name: str) -> SearchSpace:
+    """A shipped search space; raises ``UsageError`` with the nearest names."""
+    if name not in preset_names():
+        raise UsageError(f"unknown search space {name!r}; {nearest(name, preset_names())}")
+    return SearchSpace.from_dict(yaml.safe_load((_PRESETS / f"{name}.yaml").read_text()))
+
+
+def read_space(path: Path) -> SearchSpace:
+    """A search space from a YAML or JSON file in the form of the presets."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read search space {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} is not a search space: a mapping with stem, blocks and head is needed.")
+    return SearchSpace.from_dict(data)
+
+
+def round_width(width: float, divisor: int = 8) -> int:
+    """Nearest multiple of ``divisor``, at least one."""
+    return max(divisor, int(width / divisor + 0.5) * divisor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedSpace:
+    """Rules that fit an MBConv space to any teacher's blocks.
+
+    A block gets one cell for every pair of ``width_ratios`` (of the teacher's channels after the block, rounded to
+    multiples of 8) and ``depths``; every layer chooses among ``kernels`` x ``expansions``.
+    """
+
+    width_ratios: tuple[float, ...] = (0.25, 0.5)
+    depths: tuple[int, ...] = (1, 2, 3)
+    kernels: tuple[int, ...] = (3, 5)
+    expansions: tuple[int, ...] = (3, 6)
+    se: float = 0.25
+    act: str = "silu"
+    stem_width: int = 16
+    head_width: int = 256
+
+    def ops(self) -> tuple[Op, ...]:
+        """All ops of a layer, expansion varying slowest."""
+        return tuple(MBConv(kernel=k, expansion=e, se=self.se, act=self.act) for e in self.expansions for k in self.kernels)
+
+    def fit(self, channels: Sequence[int], reductions: Sequence[int]) -> SearchSpace:
+        """The space for a teacher whose blocks emit ``channels`` at ``reductions`` of the input resolution.
+
+        The stem takes a stride of 2 where the first block reduces at all; the first layer of each block the rest.
+        """
+        stem_stride = 2 if reductions[0] % 2 == 0 else 1
+        strides = [r // before for r, before in zip(reductions, [stem_stride, *reductions], strict=False)]
+        blocks = tuple(self._block(c, s) for c, s in zip(channels, strides, strict=True))
+        stem = Stem(width=self.stem_width, stride=stem_stride, act=self.act)
+        return SearchSpace(name="fitted", stem=stem, blocks=blocks, head=Head(width=self.head_width, act=self.act))
+
+    def _block(self, channels: int, stride: int) -> BlockSpec:
+        widths = sorted({round_width(channels * ratio) for ratio in self.width_ratios})
+        cells = (CellSpec(width=w, layers=(self.ops(),) * d) for w in widths for d in sorted(set(self.depths)))
+        return BlockSpec(stride=stride, cells=tuple(cells))

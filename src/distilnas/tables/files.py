@@ -1,0 +1,35 @@
+"""Arrays with a JSON description in one .npz file, written aside and moved into place; never pickle."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilnas.errors import UsageError
+from distilnas.files import write_bytes
+
+_META = "meta.json"
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+    """Write ``arrays`` and ``meta`` (JSON values) to ``path``."""
+    buffer = io.BytesIO()
+    encoded = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    np.savez_compressed(buffer, allow_pickle=False, **{_META: encoded}, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path, *, kind: str, schema: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what ``write_arrays`` wrote; raises ``UsageError`` when the file is damaged or of another kind or schema."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        meta = json.loads(arrays.pop(_META).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"cannot read {path}: {error}; delete it and run the step again.") from error
+    if (meta.get("kind"), meta.get("schema")) != (kind, schema):
+        raise UsageError(f"{path} holds {meta.get('kind')} of schema {meta.get('schema')}; {kind} of schema {schema} are needed.")
+    return arrays, meta

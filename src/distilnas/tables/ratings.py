@@ -1,0 +1,87 @@
+"""The rating table: how well every candidate imitates its teacher block, with its error."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilnas.errors import UsageError
+from distilnas.space import Choice, SearchSpace
+from distilnas.tables.files import read_arrays, write_arrays
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellRatings:
+    """Ratings of one cell; array shapes follow the cell: one axis per layer, one index per op. Lower is better.
+
+    ``mean`` and ``stderr`` (over images): (ops of layer 1, ops of layer 2, ...). ``batches``: (K, ...) the same rating on each
+    of the K batches of rating images, for paired comparisons of candidates.
+    """
+
+    mean: np.ndarray
+    stderr: np.ndarray
+    batches: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RatingTable:
+    """Ratings of ALL candidates of a search space: ``cells[block][cell]``."""
+
+    space: str
+    metric: str
+    num_images: int
+    cells: tuple[tuple[CellRatings, ...], ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_rated(self) -> int:
+        """Candidates with a finite rating."""
+        return sum(int(np.isfinite(cell.mean).sum()) for block in self.cells for cell in block)
+
+    def total(self, choice: Choice) -> float:
+        """Sum over blocks: the predicted rating of an architecture (DNA, equation 8: sum of block losses)."""
+        return float(sum(self.cells[b][c.cell].mean[c.path] for b, c in enumerate(choice)))
+
+    def batch_totals(self, choice: Choice) -> np.ndarray:
+        """(K,) the same sum on each batch of rating images."""
+        return np.sum([self.cells[b][c.cell].batches[(slice(None), *c.path)] for b, c in enumerate(choice)], axis=0)
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise ``UsageError`` when this table belongs to another space."""
+        if self.space != space.fingerprint:
+            raise UsageError(f"the rating table belongs to space {self.space}, not to {space.name!r} ({space.fingerprint}).")
+
+    def save(self, path: Path) -> None:
+        """Write one .npz file; ``load`` reads it back."""
+        arrays = {}
+        for b, block in enumerate(self.cells):
+            for c, cell in enumerate(block):
+                arrays |= {f"{b}/{c}/mean": cell.mean, f"{b}/{c}/stderr": cell.stderr, f"{b}/{c}/batches": cell.batches}
+        meta = {
+            "kind": "ratings",
+            "schema": SCHEMA,
+            "space": self.space,
+            "metric": self.metric,
+            "num_images": self.num_images,
+            "cells": [len(block) for block in self.cells],
+            "settings": self.settings,
+        }
+        write_arrays(path, arrays, meta)
+
+    @classmethod
+    def load(cls, path: Path) -> "RatingTable":
+        """Read ``save``'s file; raises ``UsageError`` for anything else."""
+        arrays, meta = read_arrays(path, kind="ratings", schema=SCHEMA)
+        cells = tuple(
+            tuple(
+                CellRatings(**{part: arrays[f"{b}/{c}/{part}"] for part in ("mean", "stderr", "batches")})
+                for c in range(number)
+            )
+            for b, number in enumerate(meta["cells"])
+        )
+        return cls(
+            space=meta["space"], metric=meta["metric"], num_images=meta["num_images"], cells=cells, settings=meta["settings"]
+        )

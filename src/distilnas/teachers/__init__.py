@@ -1,0 +1,7 @@
+"""The teacher: a trained network, its partition into blocks, and the frozen features that supervise the student."""
+
+from distilnas.teachers.blocks import TeacherBlocks
+from distilnas.teachers.create import create_teacher, load_weights
+from distilnas.teachers.partition import Partition, Tap, propose
+
+__all__ = ["Partition", "Tap", "TeacherBlocks", "create_teacher", "load_weights", "propose"]

@@ -1,0 +1,171 @@
+"""The frozen teacher as a source of features: Y_0 = images, Y_i = output of block i (section 3.2 of the paper)."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from distilnas.errors import UsageError, nearest
+from distilnas.teachers.hooks import capture, resume
+from distilnas.teachers.partition import Partition
+
+_log = logging.getLogger(__name__)
+
+_SAME = 1e-3  # relative difference of two runs of the same arithmetic, in any precision
+
+CountMacs = Callable[[nn.Module, tuple[int, int, int]], int]
+"""Multiply-adds of a network for one image of a (C, H, W) shape."""
+
+
+class TeacherBlocks(nn.Module):
+    """A teacher cut into blocks and frozen: no gradients, and in eval mode whatever ``train()`` is called around it.
+
+    Takes ``model`` over: it is set to eval mode and its parameters stop requiring gradients; weights and buffers never
+    change. Images come as the model wants them (normalised). Raises ``UsageError`` when the partition is another
+    network's.
+    """
+
+    def __init__(self, model: nn.Module, partition: Partition) -> None:
+        super().__init__()
+        names = {name for name, _ in model.named_modules()}
+        for tap in partition.taps:
+            if tap.path not in names:
+                raise UsageError(
+                    f"the partition must be this teacher's, but tap {tap.path!r} is no module of "
+                    f"{type(model).__name__}: {nearest(tap.path, names)}"
+                )
+        self.model = model.eval().requires_grad_(False)
+        self.partition = partition
+        self._paths = [tap.path for tap in partition.taps]
+        self._parts = tuple(model.modules())
+        self._rests: dict[int, fx.Graph | None] = {}
+        super().train(False)
+
+    @property
+    def num_blocks(self) -> int:
+        return len(self._paths)
+
+    def train(self, mode: bool = True) -> "TeacherBlocks":
+        """Stays in eval mode: its batch norms and dropouts belong to the targets."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> list[Tensor]:
+        """[Y_0, Y_1, ..., Y_N] for ``images`` (B, C, H, W): the images, then each block's output; the head is not run.
+
+        Ordinary tensors without gradient that may be fed to trainable modules.
+        """
+        self._stay_frozen()
+        return [images, *capture(self.model, self._paths, images)]
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Output of the whole teacher for ``images`` (B, C, H, W)."""
+        self._stay_frozen()
+        return self.model(images)
+
+    @torch.no_grad()
+    def forward_from(self, i: int, feature: Tensor, like_images: Tensor) -> Tensor:
+        """Output of the teacher when ``feature`` (B, C_i, H_i, W_i) stands in for Y_i; i = 0 is the whole teacher.
+
+        Only the rest is computed where the network can be traced and the first call for ``i``, which runs the whole
+        teacher, confirms it; otherwise the whole teacher runs on ``like_images`` (B, C, H, W), of which only the shape
+        matters. ``feature`` is not changed; the result has no gradient.
+        """
+        if not 0 <= i <= self.num_blocks:
+            raise IndexError(f"tap {i} of a teacher with {self.num_blocks} blocks: 0 (the images) to {self.num_blocks}")
+        if i == 0:
+            return self.logits(feature)
+        self._stay_frozen()
+        if i not in self._rests:
+            self._rests[i], output = self._try_rest(i, feature, like_images)
+            return output
+        rest = self._rests[i]
+        return self._run_whole(i, feature, like_images) if rest is None else self._run_rest(rest, feature)
+
+    def describe(self, count_macs: CountMacs | None = None) -> list[dict[str, Any]]:
+        """One row a block: block (from 1), path, channels, height, width, reduction, stride.
+
+        With ``count_macs`` also macs and macs_share, the block's part of the whole teacher's (head included) in [0, 1].
+        """
+        rows: list[dict[str, Any]] = [
+            {
+                "block": i,
+                "path": tap.path,
+                "channels": tap.channels,
+                "height": tap.height,
+                "width": tap.width,
+                "reduction": tap.reduction,
+                "stride": stride,
+            }
+            for i, (tap, stride) in enumerate(zip(self.partition.taps, self.partition.strides, strict=True), start=1)
+        ]
+        if count_macs is not None:
+            shape = self.partition.image_shape
+            total, before = count_macs(self.model, shape), 0
+            for row in rows:
+                upto = count_macs(_Prefix(self.model, row["path"]), shape)
+                row |= {"macs": upto - before, "macs_share": (upto - before) / total}
+                before = upto
+        return rows
+
+    def _stay_frozen(self) -> None:
+        if any(part.training for part in self._parts):
+            self.model.eval()
+
+    def _try_rest(self, i: int, feature: Tensor, like_images: Tensor) -> tuple[fx.Graph | None, Tensor]:
+        """The graph of what follows tap ``i``, or None where it cannot be had, and the output: here from the whole."""
+        output = self._run_whole(i, feature, like_images)
+        try:
+            rest = _after(_Tracer(self._paths).trace(self.model), self._paths[i - 1])
+            difference = (self._run_rest(rest, feature) - output).norm()
+        except Exception as error:  # stand-ins run through the network's own code: anything may be raised
+            _log.info("what follows %s runs with the whole teacher: %s", self._paths[i - 1], error)
+            return None, output
+        return (rest if difference <= _SAME * output.norm() else None), output
+
+    def _run_whole(self, i: int, feature: Tensor, like_images: Tensor) -> Tensor:
+        return resume(self.model, self._paths[i - 1], feature, like_images)
+
+    def _run_rest(self, rest: fx.Graph, feature: Tensor) -> Tensor:
+        return fx.Interpreter(self.model, graph=rest).run(feature.clone())
+
+
+class _Tracer(fx.Tracer):
+    """Opens only the modules around taps; all others stay whole, so that their own control flow is no obstacle."""
+
+    def __init__(self, paths: list[str]) -> None:
+        super().__init__()
+        self._opened = {path[:dot] for path in paths for dot, letter in enumerate(path) if letter == "."}
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name not in self._opened
+
+
+def _after(graph: fx.Graph, path: str) -> fx.Graph:
+    """The part of ``graph`` after the call of the module at ``path``, whose only input is that module's output.
+
+    Raises ``LookupError`` when the module is not called as a whole, or when a later step uses more than its output.
+    """
+    nodes = list(graph.nodes)
+    calls = {node.target: at for at, node in enumerate(nodes) if node.op == "call_module"}
+    at = calls[path]
+    rest = fx.Graph()
+    known = {nodes[at]: rest.placeholder("feature")}
+    for node in nodes[at + 1 :]:
+        known[node] = rest.node_copy(node, known.__getitem__)
+    return rest
+
+
+class _Prefix(nn.Module):
+    """The teacher up to a tap, as a network of its own."""
+
+    def __init__(self, model: nn.Module, path: str) -> None:
+        super().__init__()
+        self.model = model
+        self._path = path
+
+    def forward(self, images: Tensor) -> Tensor:
+        return capture(self.model, [self._path], images)[0]

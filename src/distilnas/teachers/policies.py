@@ -1,0 +1,99 @@
+"""Where a network may be cut into blocks: by its stages, or where its resolution changes.
+
+Both form groups of candidate modules, one group a block; the last in a group that is a cut vertex becomes the tap.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from distilnas.teachers.probe import Call, Probe
+
+
+def stage_taps(probe: Probe) -> list[Call]:
+    """One tap for each run of stage units of equal (C, H, W).
+
+    Units come from the root by opening every module that holds possible taps of different resolution (directly, or in a
+    module inside; composite: two convolutions or more): a ResNet opens into conv1, bn1, ..., layer1 to layer4, an
+    EfficientNet into conv_stem, bn1, blocks.0 to blocks.6, .... Stage units are the composite ones after the stem,
+    which is the first unit with a convolution. A leading stage that is narrower than the stem and keeps its resolution
+    belongs to the next block, so that an EfficientNet has the six blocks of the paper (section 4), ending at blocks.1
+    to blocks.6.
+    """
+    units = [call for call in _units(probe) if call.convs]
+    if not units:
+        return []
+    stem, *rest = units
+    stages = [call for call in rest if call.composite]
+    groups = [list(group) for _, group in groupby(stages, key=lambda call: call.shape)]
+    if len(groups) > 1 and _narrows(stem, groups[0][0]):
+        del groups[0]
+    return _last_cuts(probe, groups)
+
+
+def resolution_taps(probe: Probe) -> list[Call]:
+    """The last cut vertex at each resolution, in order of completion.
+
+    1x1 maps are left out (they belong to the classifier), and so are taps without a convolution since the one before
+    (poolings). Of modules that give the same map, the last to complete is taken: the outermost.
+    """
+    groups: dict[tuple[int, int], list[Call]] = {}
+    for call in probe.calls.values():
+        if call.path and call.resolution not in (None, (1, 1)):
+            groups.setdefault(call.resolution, []).append(call)
+    taps: list[Call] = []
+    for tap in sorted(_last_cuts(probe, list(groups.values())), key=lambda call: call.order):
+        if probe.convs_between(taps[-1].order if taps else -1, tap.order):
+            taps.append(tap)
+    return taps
+
+
+def _last_cuts(probe: Probe, groups: list[list[Call]]) -> list[Call]:
+    cuts = (next((call for call in reversed(group) if probe.is_cut(call.path)), None) for group in groups)
+    return [call for call in cuts if call is not None]
+
+
+def _narrows(stem: Call, stage: Call) -> bool:
+    if stem.shape is None or stage.shape is None:
+        return False
+    return stage.resolution == stem.resolution and stage.shape[0] < stem.shape[0]
+
+
+def _units(probe: Probe) -> list[Call]:
+    children = _children(probe)
+
+    def opens(call: Call) -> bool:
+        inner = children[call.path]
+        composite = [child for child in inner if child.composite]
+        if _resolutions(composite) > 1 and _resolutions(child for child in composite if probe.is_cut(child.path)) > 1:
+            return True
+        return any(map(opens, inner))
+
+    def expand(call: Call) -> Iterator[Call]:
+        if not opens(call):
+            yield call
+            return
+        for child in children[call.path]:
+            yield from expand(child)
+
+    return list(expand(probe.calls[""]))
+
+
+def _resolutions(calls: Iterable[Call]) -> int:
+    return len({call.resolution for call in calls})
+
+
+def _children(probe: Probe) -> dict[str, list[Call]]:
+    """Called modules by the nearest called module around them (lists of modules are not called themselves)."""
+    children: dict[str, list[Call]] = {path: [] for path in probe.calls}
+    for call in probe.calls.values():
+        if call.path:
+            children[_parent(call.path, probe.calls)].append(call)
+    return children
+
+
+def _parent(path: str, called: dict[str, Call]) -> str:
+    while path:
+        path = path.rpartition(".")[0]
+        if path in called:
+            break
+    return path

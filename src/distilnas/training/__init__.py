@@ -1,0 +1,17 @@
+"""Loop parts that every training shares."""
+
+from distilnas.training.classifier import ClassifierSettings, Trained, train_classifier
+from distilnas.training.evaluate import accuracy
+from distilnas.training.loop import Loop, Trainable, TrainingLog
+from distilnas.training.optim import OptimSettings
+
+__all__ = [
+    "ClassifierSettings",
+    "Loop",
+    "OptimSettings",
+    "Trainable",
+    "Trained",
+    "TrainingLog",
+    "accuracy",
+    "train_classifier",
+]

@@ -1,0 +1,189 @@
+"""Training a classifier on labels: fits teachers to the user's images and retrains students from scratch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.data.mixup import Mixup
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from distilnas.data import Augmentation, ImageSet, Preprocessing, eval_transform, make_loader, train_transform
+from distilnas.errors import UsageError
+from distilnas.runtime.device import Device
+from distilnas.runtime.progress import Progress
+from distilnas.runtime.seeds import derive_seed, torch_seed
+from distilnas.training.evaluate import accuracy
+from distilnas.training.loop import Loop, TrainingLog
+from distilnas.training.optim import OptimSettings, make_optimizer, make_scheduler
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings:
+    """How a classifier is trained.
+
+    ``ema`` is the decay of a moving average of the weights (None: none), which is then what is evaluated and kept.
+    ``mixup`` and ``cutmix`` are the alphas of the beta distributions (0: off).
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    augment: Augmentation = field(default_factory=Augmentation)
+    label_smoothing: float = 0.1
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    ema: float | None = None
+    clip_grad: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise UsageError(f"epochs must be at least 1 and batch_size at least 2, got {self.epochs} and {self.batch_size}.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UsageError(f"ema must be between 0 and 1, got {self.ema}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The trained network (the moving average, where one was kept), in eval mode, and the log of its training."""
+
+    model: nn.Module
+    log: TrainingLog
+
+
+def train_classifier(
+    model: nn.Module,
+    images: ImageSet,
+    validation: ImageSet,
+    preprocessing: Preprocessing,
+    settings: ClassifierSettings,
+    *,
+    name: str,
+    device: Device,
+    seed: int,
+    checkpoint: Path,
+    progress: Progress,
+    checkpoint_seconds: float | None = 30.0,
+    workers: int = 0,
+) -> Trained:
+    """Train ``model`` on labelled images; resumes from ``checkpoint`` and leaves it for the caller to remove.
+
+    Validation images only measure (top-1 per epoch in the log as ``val_top1``); nothing is selected by them.
+    """
+    transform = train_transform(preprocessing, settings.augment)
+    batch_size = min(settings.batch_size, len(images))
+
+    def batches(epoch: int, start: int) -> Iterable[tuple[Tensor, Tensor]]:
+        return make_loader(
+            images,
+            transform,
+            batch_size=batch_size,
+            seed=seed,
+            epoch=epoch,
+            shuffle=True,
+            drop_last=True,
+            workers=workers,
+            start_batch=start,
+        )
+
+    def validate() -> Iterable[tuple[Tensor, Tensor]]:
+        return make_loader(
+            validation,
+            eval_transform(preprocessing),
+            batch_size=256,
+            seed=0,
+            epoch=0,
+            shuffle=False,
+            drop_last=False,
+            workers=workers,
+        )
+
+    steps = len(images) // batch_size
+    training = _ClassifierTraining(model, settings, device, seed, steps, len(images.classes), validate)
+    loop = Loop(
+        name=name,
+        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        batches=batches,
+        checkpoint=checkpoint,
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    log = loop.run(training)
+    return Trained(model=training.result().eval(), log=log)
+
+
+class _ClassifierTraining:
+    """The ``Trainable`` of a classifier."""
+
+    loss_names = ("loss",)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: ClassifierSettings,
+        device: Device,
+        seed: int,
+        steps_per_epoch: int,
+        num_classes: int,
+        validate: Any,
+    ) -> None:
+        self.settings, self.device, self.seed, self.steps, self.validate = settings, device, seed, steps_per_epoch, validate
+        self.model = device.module(model).train()
+        self.optimizer = make_optimizer(self.model, settings.optim)
+        self.scheduler = make_scheduler(
+            self.optimizer, settings.optim, epochs=settings.epochs, steps_per_epoch=steps_per_epoch
+        )
+        self.ema = ModelEmaV3(self.model, decay=settings.ema, use_warmup=True) if settings.ema else None
+        self.mixup = _mixup(settings, num_classes)
+        self.criterion = SoftTargetCrossEntropy() if self.mixup else LabelSmoothingCrossEntropy(settings.label_smoothing)
+
+    def step(self, batch: tuple[Tensor, Tensor], epoch: int, step: int) -> Tensor:
+        images, labels = self.device.images(batch[0]), self.device.tensor(batch[1])
+        done = epoch * self.steps + step
+        self.scheduler.step_update(done)
+        with torch_seed(derive_seed(self.seed, 1, epoch, step)):
+            if self.mixup:
+                images, labels = self.mixup(images, labels)
+            with self.device.autocast():
+                loss = self.criterion(self.model(images), labels)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.device.fabric.backward(loss)
+        if self.settings.clip_grad:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad)
+        self.optimizer.step()
+        if self.ema:
+            self.ema.update(self.model, step=done)
+        return loss.detach().reshape(1)
+
+    def result(self) -> nn.Module:
+        return self.ema.module if self.ema else self.model
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        return {"val_top1": accuracy(self.result(), self.validate(), self.device)}
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return state | ({"ema": self.ema.module.state_dict()} if self.ema else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
+
+
+def _mixup(settings: ClassifierSettings, num_classes: int) -> Mixup | None:
+    if not (settings.mixup or settings.cutmix):
+        return None
+    return Mixup(
+        mixup_alpha=settings.mixup,
+        cutmix_alpha=settings.cutmix,
+        label_smoothing=settings.label_smoothing,
+        num_classes=num_classes,
+    )

@@ -1,0 +1,165 @@
+"""The training loop: epochs and steps, finite losses, checkpoints by the clock, exact resume.
+
+All randomness of a step is a function of (seed, epoch, step), and the loop's whole state is in the checkpoint; so a process
+killed at any time and started again ends with the same weights, bit for bit on a CPU.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from distilnas.errors import UsageError
+from distilnas.runtime.checkpoints import load_tree, save_tree
+from distilnas.runtime.progress import Progress
+
+
+class Trainable(Protocol):
+    """What the loop drives."""
+
+    loss_names: tuple[str, ...]
+
+    def step(self, batch: Any, epoch: int, step: int) -> Tensor:
+        """One update; returns the detached losses, (len(loss_names),)."""
+        ...
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Called after each epoch; what it returns is added to the epoch's log."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore ``state_dict``."""
+        ...
+
+
+@dataclass(kw_only=True)
+class TrainingLog:
+    """One record per epoch: mean losses by name, whatever ``end_epoch`` adds, and seconds of training in all."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """How long, and where the checkpoint lies.
+
+    ``batches(epoch, start)`` gives the batches of an epoch from batch ``start`` on. ``check_every``: losses are looked at every
+    so many steps (a look waits for the device). ``checkpoint_seconds``: a checkpoint is written at most this often; None
+    writes none.
+    """
+
+    name: str
+    epochs: int
+    steps_per_epoch: int
+    batches: Callable[[int, int], Iterable[Any]]
+    checkpoint: Path
+    progress: Progress
+    checkpoint_seconds: float | None = 30.0
+    check_every: int = 10
+
+    def run(self, trainable: Trainable) -> TrainingLog:
+        """Train to the end, from the checkpoint where there is one; the checkpoint is left for the caller to remove."""
+        return _Running(self, trainable).run()
+
+
+class _Running:
+    """The state of a loop under way."""
+
+    def __init__(self, loop: Loop, trainable: Trainable) -> None:
+        self.loop, self.trainable = loop, trainable
+        self.log = TrainingLog()
+        self.epoch, self.step = 0, 0
+        self.sums = torch.zeros(len(trainable.loss_names), dtype=torch.float64)
+        self.unchecked: list[Tensor] = []
+        self.seconds_before = 0.0
+        self.started = self.saved = time.monotonic()
+        if loop.checkpoint.exists():
+            self._restore(load_tree(loop.checkpoint))
+
+    def run(self) -> TrainingLog:
+        loop = self.loop
+        done = self.epoch * loop.steps_per_epoch + self.step
+        with loop.progress.task(loop.name, loop.epochs * loop.steps_per_epoch, done) as task:
+            while self.epoch < loop.epochs:
+                for batch in loop.batches(self.epoch, self.step):
+                    self.unchecked.append(self.trainable.step(batch, self.epoch, self.step))
+                    self.step += 1
+                    if len(self.unchecked) >= loop.check_every:
+                        self._check()
+                    task.advance(note=self._note())
+                    self._save_when_due()
+                self._check()
+                self._finish_epoch()
+        self.log.seconds = self._seconds()
+        return self.log
+
+    def _finish_epoch(self) -> None:
+        means = self.sums / max(self.step, 1)
+        record = {name: float(mean) for name, mean in zip(self.trainable.loss_names, means, strict=True)}
+        record |= self.trainable.end_epoch(self.epoch)
+        self.log.epochs.append({"epoch": self.epoch, **record})
+        self.sums.zero_()
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def _check(self) -> None:
+        """Add the losses since the last look to the sums; stop at the first that is not finite."""
+        if not self.unchecked:
+            return
+        losses = torch.stack(self.unchecked).double().cpu()
+        bad = (~torch.isfinite(losses)).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            raise UsageError(self._diverged(self.step - len(self.unchecked) + row, self.trainable.loss_names[column]))
+        self.sums += losses.sum(0)
+        self.unchecked.clear()
+
+    def _diverged(self, step: int, name: str) -> str:
+        kept = self.loop.checkpoint
+        last = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint was written before"
+        return (
+            f"{self.loop.name}: the loss of {name} is not finite at epoch {self.epoch}, step {step}; {last}. "
+            "Lower the learning rate of this step (or check the images and the teacher) and run again."
+        )
+
+    def _note(self) -> str:
+        seen = self.step - len(self.unchecked)
+        return f"epoch {self.epoch + 1}/{self.loop.epochs} loss {float(self.sums.mean()) / seen:.3f}" if seen > 0 else ""
+
+    def _save_when_due(self) -> None:
+        due = self.loop.checkpoint_seconds
+        if due is None or time.monotonic() - self.saved < due:
+            return
+        self._check()
+        save_tree(
+            self.loop.checkpoint,
+            {
+                "epoch": self.epoch,
+                "step": self.step,
+                "sums": self.sums,
+                "log": self.log.epochs,
+                "seconds": self._seconds(),
+                "state": self.trainable.state_dict(),
+            },
+        )
+        self.saved = time.monotonic()
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.epoch, self.step = saved["epoch"], saved["step"]
+        self.sums, self.log.epochs = saved["sums"], saved["log"]
+        self.seconds_before = saved["seconds"]
+        try:
+            self.trainable.load_state_dict(saved["state"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise UsageError(f"the checkpoint {self.loop.checkpoint} does not fit: {error}. Delete it to start this step anew.") from error
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started

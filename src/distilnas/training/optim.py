@@ -1,0 +1,73 @@
+"""Optimiser and learning-rate schedule settings; timm builds both."""
+
+from dataclasses import dataclass
+
+from timm.optim import create_optimizer_v2, list_optimizers
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+from torch.optim import Optimizer
+
+from distilnas.errors import UsageError, nearest
+
+SCHEDULES = ("cosine", "step", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimSettings:
+    """How weights are updated.
+
+    ``schedule``: ``cosine`` falls to ``min_lr_ratio`` x lr, ``step`` multiplies by ``decay`` every ``decay_epochs``, ``none``
+    stays. ``warmup`` is the share of all steps with linearly rising rate.
+    """
+
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    eps: float | None = None
+    schedule: str = "cosine"
+    min_lr_ratio: float = 0.01
+    warmup: float = 0.0
+    decay: float = 0.9
+    decay_epochs: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in list_optimizers():
+            raise UsageError(f"unknown optimizer {self.optimizer!r}; {nearest(self.optimizer, list_optimizers())}")
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"unknown schedule {self.schedule!r}; {nearest(self.schedule, SCHEDULES)}")
+        if self.lr <= 0 or not 0 <= self.warmup < 1:
+            raise UsageError(f"lr must be positive and warmup from 0 up to 1, got {self.lr} and {self.warmup}.")
+
+def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
+    """timm's optimiser over the module's trainable parameters; norms and biases are not decayed."""
+    extra = {} if settings.eps is None else {"eps": settings.eps}
+    return create_optimizer_v2(
+        module,
+        opt=settings.optimizer,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+        **extra,
+    )
+
+
+def make_scheduler(optimizer: Optimizer, settings: OptimSettings, *, epochs: int, steps_per_epoch: int) -> Scheduler:
+    """timm's schedule; ``step_update(t)`` sets the rate of step t (from 0), a pure function of t, so it has no state to keep."""
+    total = max(1, epochs * steps_per_epoch)
+    constant = settings.schedule == "none"
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched="step" if constant else settings.schedule,
+        num_epochs=total,  # timm's "epochs" are our steps
+        decay_epochs=total + 1 if constant else max(1, round(settings.decay_epochs * steps_per_epoch)),
+        decay_rate=settings.decay,
+        min_lr=settings.min_lr_ratio * settings.lr,
+        warmup_lr=settings.lr * 1e-3,
+        warmup_epochs=round(settings.warmup * total),
+        step_on_epochs=False,
+        updates_per_epoch=1,
+    )
+    assert scheduler is not None
+    return scheduler

@@ -1,0 +1,245 @@
+"""A made-up run folder with every artefact and plausible numbers, for tests of the report and for looking at it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distilnas.space import Candidate, Choice, FittedSpace, MBConv, Op, SearchSpace
+from distilnas.tables import CellCosts, CellRatings, CostTable, RatingTable
+
+RESOLUTION = 224
+EPOCHS = 20
+BATCHES = 4
+
+
+def small_space() -> SearchSpace:
+    """Three blocks, 4 ops, cells of depth 1 and 2 in two widths."""
+    return FittedSpace(depths=(1, 2)).fit(channels=(48, 96, 192), reductions=(4, 8, 16))
+
+
+def write_sample_run(
+    folder: Path, space: SearchSpace, *, classes: Sequence[str] = ("cat", "dog"), skipped: Sequence[str] = (), seed: int = 0
+) -> Path:
+    """Write a finished run for ``space``; the same seed gives the same files."""
+    rng = np.random.default_rng(seed)
+    ratings, costs = _ratings(space, rng), _costs(space)
+    ratings.save(folder / "rate" / "ratings.npz")
+    costs.save(folder / "cost" / "costs.npz")
+    front = _front(space, ratings, costs)
+    picked = front[len(front) // 2]
+    hashes = _students(folder, space, front, picked, rng)
+    _write(folder / "run.json", {"schema": 1, "identity": {"seed": seed}})
+    (folder / "config.yaml").write_text(f"recipe: dna\nseed: {seed}\ndistill:\n  epochs: {EPOCHS}\n")
+    _write_steps(folder, space, classes, skipped)
+    _write(folder / "space" / "space.json", space.to_dict())
+    _write(folder / "distill" / "history.json", {"epochs": _distill(space, rng), "seconds": 5400.0})
+    _write(folder / "teacher" / "history.json", _training(79.0, rng))
+    _write(folder / "solve" / "solution.json", _solution(space, front, picked))
+    points = [{key: point[key] for key in ("rating", "costs", "choice")} for point in front]
+    _write(folder / "solve" / "front.json", {"macs": points, "params": sorted(points, key=lambda p: p["costs"]["params"])})
+    _write(folder / "solve" / "additivity.json", _additivity(picked["rating"], rng))
+    _write(folder / "summary.json", _summary(space, ratings, picked, hashes, seed))
+    return folder
+
+
+def _write(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=1))
+
+
+def _write_steps(folder: Path, space: SearchSpace, classes: Sequence[str], skipped: Sequence[str]) -> None:
+    data = {
+        "source": "folder",
+        "path": "/data/pets",
+        "fingerprint": "9f2c1a77d0be",
+        "classes": list(classes),
+        "counts": {"train": 28000, "validation": 2000, "rating": 1000, "test": 5000},
+        "skipped": list(skipped),
+        "preprocessing": {
+            "resolution": RESOLUTION,
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+            "interpolation": "bicubic",
+            "crop_pct": 0.875,
+        },
+    }
+    sides = [RESOLUTION // r for r in space.reductions]
+    blocks = [
+        {"path": f"blocks.{b + 1}", "channels": 2 * spec.widths[-1], "height": s, "width": s, "reduction": RESOLUTION // s}
+        | {"macs": int(2.1e8 * (b + 1))}
+        for b, (spec, s) in enumerate(zip(space.blocks, sides, strict=True))
+    ]
+    teacher = {
+        "name": "tf_efficientnet_b3",
+        "params": 12233232,
+        "macs": 1843000000,
+        "paper_flops": 1890000000,
+        "val_top1": 79.4,
+        "weights": "timm/tf_efficientnet_b3.ns_jft_in1k, head fitted to the classes",
+        "partition": {"policy": "stage", "taps": [block["path"] for block in blocks]},
+        "blocks": blocks,
+    }
+    results = {"data": data, "teacher": teacher, "distill": {}, "rate": {}, "solve": {}}
+    for name, result in results.items():
+        record = {"schema": 1, "name": name, "key": "0" * 16, "inputs": {}, "result": result, "seconds": 60.0, "files": {}}
+        _write(folder / name / "step.json", record)
+
+
+def _ratings(space: SearchSpace, rng: np.random.Generator) -> RatingTable:
+    cells = tuple(tuple(_cell_ratings(c.layers, c.width, b, rng) for c in spec.cells) for b, spec in enumerate(space.blocks))
+    return RatingTable(space=space.fingerprint, metric="relative_l1", num_images=1000, cells=cells)
+
+
+def _cell_ratings(layers: tuple[tuple[Op, ...], ...], width: int, block: int, rng: np.random.Generator) -> CellRatings:
+    """Wider, deeper, larger ops are better, with diminishing returns."""
+    gain = np.zeros(())
+    for ops in layers:
+        layer = np.array([_strength(op) for op in ops]) + rng.normal(0, 0.006, len(ops))
+        gain = gain[..., None] + layer
+    mean = 0.35 + 0.05 * block + 1.4 / np.sqrt(width) + 0.25 * np.exp(-gain) + rng.normal(0, 0.004, gain.shape)
+    batches = (mean + rng.normal(0, 0.004, (BATCHES, *mean.shape))).astype(np.float32)
+    return CellRatings(mean=mean, stderr=np.full(mean.shape, 0.003), batches=batches)
+
+
+def _strength(op: Op) -> float:
+    return 0.05 * op.kernel + 0.06 * op.expansion if isinstance(op, MBConv) else 0.0
+
+
+def _costs(space: SearchSpace) -> CostTable:
+    """MBConv's convolutions without squeeze-and-excite: enough for plausible numbers."""
+    cells = []
+    for b, spec in enumerate(space.blocks):
+        side = RESOLUTION // space.reductions[b]
+        block = []
+        for cell in spec.cells:
+            first = [[_layer_costs(op, w, cell.width, side) for op in cell.layers[0]] for w in space.in_widths(b)]
+            rest = [[_layer_costs(op, cell.width, cell.width, side) for op in ops] for ops in cell.layers[1:]]
+            block.append(CellCosts(first=np.array(first).transpose(2, 0, 1), rest=tuple(np.array(layer).T for layer in rest)))
+        cells.append(tuple(block))
+    return CostTable(
+        space=space.fingerprint,
+        costs=("macs", "params"),
+        in_widths=tuple(space.in_widths(b) for b in range(len(space.blocks))),
+        stem=np.array([10_838_016, 464]),
+        head={w: np.array([w * space.head.width * 49, w * space.head.width]) for w in space.blocks[-1].widths},
+        cells=tuple(cells),
+    )
+
+
+def _layer_costs(op: Op, before: int, after: int, side: int) -> tuple[int, int]:
+    if not isinstance(op, MBConv):
+        return (0, 0)
+    middle = op.expansion * before
+    params = before * middle + op.kernel**2 * middle + middle * after
+    return params * side**2, params
+
+
+def _front(space: SearchSpace, ratings: RatingTable, costs: CostTable) -> list[dict[str, Any]]:
+    """Choices of least rating + price x MACs for a sweep of prices, worst first."""
+    found: dict[Choice, dict[str, Any]] = {}
+    for price in np.geomspace(1e-10, 1e-7, 80):
+        choice = tuple(_cheapest(space, ratings, costs, b, price) for b in range(len(space.blocks)))
+        found[choice] = {
+            "rating": ratings.total(choice),
+            "costs": costs.total(space, choice),
+            "choice": [{"cell": c.cell, "path": list(c.path)} for c in choice],
+        }
+    return sorted(found.values(), key=lambda point: point["costs"]["macs"])
+
+
+def _cheapest(space: SearchSpace, ratings: RatingTable, costs: CostTable, b: int, price: float) -> Candidate:
+    best = []
+    for c, cell in enumerate(space.blocks[b].cells):
+        value = ratings.cells[b][c].mean + price * costs.cells[b][c].dense()[0, 0].reshape(cell.shape)
+        path = tuple(int(i) for i in np.unravel_index(np.argmin(value), cell.shape))
+        best.append((float(value[path]), Candidate(cell=c, path=path)))
+    return min(best, key=lambda pair: pair[0])[1]
+
+
+def _solved(space: SearchSpace, point: Mapping[str, Any], kind: str | None = None) -> dict[str, Any]:
+    choice = tuple(Candidate(cell=c["cell"], path=tuple(c["path"])) for c in point["choice"])
+    text = {"architecture": str(space.architecture(choice)), "optimal": True, "bound": point["rating"], "seconds": 1.4}
+    return {**point, **text} | ({"kind": kind} if kind else {})
+
+
+def _solution(space: SearchSpace, front: list[dict[str, Any]], picked: dict[str, Any]) -> dict[str, Any]:
+    at = front.index(picked)
+    nearest = [_solved(space, point, "runner-up") for point in front[max(0, at - 3) : at]]
+    diverse = [_solved(space, point, "diverse") for point in front[: max(0, at - 3) : 8]]
+    rival = (nearest or [_solved(space, front[0])])[-1]["architecture"]
+    return {
+        "schema": 1,
+        "budgets": {"macs": {"max": int(picked["costs"]["macs"] * 1.02), "min": None}},
+        "num_architectures": str(space.num_architectures),
+        "solution": _solved(space, picked),
+        "alternatives": nearest[::-1] + diverse,
+        "tie": {"tied": True, "difference": 0.0021, "stderr": 0.0029, "p_value": 0.47, "rival": rival},
+    }
+
+
+def _distill(space: SearchSpace, rng: np.random.Generator) -> list[dict[str, float]]:
+    falls = [(0.25 + 0.08 * b, 0.75, 5 + b) for b in range(len(space.blocks))]
+    return [
+        {"epoch": e} | {f"block {b + 1}": lo + d * np.exp(-e / t) + rng.normal(0, 0.008) for b, (lo, d, t) in enumerate(falls)}
+        for e in range(EPOCHS)
+    ]
+
+
+def _training(top1: float, rng: np.random.Generator) -> dict[str, Any]:
+    reached = [1 - np.exp(-(e + 1) / 7) for e in range(EPOCHS)]
+    epochs = [
+        {"epoch": e, "loss": 4.4 - 2.7 * r + rng.normal(0, 0.03), "val_top1": top1 * r + rng.normal(0, 0.5)}
+        for e, r in enumerate(reached)
+    ]
+    return {"epochs": epochs, "seconds": 3600.0}
+
+
+def _students(
+    folder: Path, space: SearchSpace, front: list[dict[str, Any]], picked: dict[str, Any], rng: np.random.Generator
+) -> list[str]:
+    """Training logs of the picked network (first) and three others; returns their hashes."""
+    others = [point for point in front if point is not picked][:3]
+    hashes = []
+    for top1, point in zip((77.1, 75.2, 74.6, 75.9), (picked, *others), strict=False):
+        choice = tuple(Candidate(cell=c["cell"], path=tuple(c["path"])) for c in point["choice"])
+        hashes.append(space.architecture(choice).fingerprint)
+        _write(folder / "students" / hashes[-1] / "retrain" / "history.json", _training(top1, rng))
+    return hashes
+
+
+def _additivity(rating: float, rng: np.random.Generator) -> dict[str, Any]:
+    predicted = np.concatenate([[rating], rating + rng.uniform(0.02, 0.5, 30)])
+    measured = 0.3 + 0.22 * predicted + rng.normal(0, 0.012, predicted.size)
+    return {"predicted": predicted.tolist(), "measured": measured.tolist(), "kendall_tau": 0.81, "spearman_rho": 0.93}
+
+
+def _summary(
+    space: SearchSpace, ratings: RatingTable, picked: Mapping[str, Any], hashes: Sequence[str], seed: int
+) -> dict[str, Any]:
+    costs = picked["costs"]
+    total = space.num_candidates
+    random = [
+        {"top1": top1, "macs": int(costs["macs"] * share), "params": int(costs["params"] * share), "hash": name}
+        for top1, share, name in zip((75.2, 74.6, 75.9), (0.97, 1.01, 0.93), hashes[1:], strict=False)
+    ]
+    student = {"top1": 77.1, "params": costs["params"], "macs": costs["macs"], "architecture": "", "hash": hashes[0]}
+    return {
+        "run": "pets-b3",
+        "recipe": "dna",
+        "teacher": {"name": "tf_efficientnet_b3", "top1": 78.4, "params": 12233232, "macs": 1843000000},
+        "space": {"name": space.name, "num_architectures": str(space.num_architectures)},
+        "rating": {"num_candidates": total, "num_rated": ratings.num_rated, "num_images": 1000, "metric": ratings.metric},
+        "solution": {"rating": picked["rating"], **costs, "optimal": True, "budgets": {}},
+        "student": student,
+        "random": random,
+        "artefacts": {"architecture": "solve/solution.json", "weights": f"students/{hashes[0]}/export/model.safetensors"}
+        | {"onnx": f"students/{hashes[0]}/export/model.onnx", "report": "report.html"},
+        "seconds": {"data": 32.0, "teacher": 3600.0, "space": 0.4, "distill": 5400.0, "rate": 940.0, "cost": 3.2, "solve": 1.4}
+        | {"retrain": 15400.0, "export": 12.0},
+        "provenance": {"distilnas": "0.1.0", "python": "3.11.9", "packages": {"torch": "2.6.0", "timm": "1.0.15"}}
+        | {"platform": "Linux-x86_64", "device": "cuda:0", "threads": 16, "seed": seed, "config_hash": "3f9a0c1d2e4b5a67"},
+        "onnx": {"max_abs_difference": 2.4e-06, "checked_images": 64},
+    }

@@ -1,0 +1,77 @@
+"""Cut vertices found by computing, against their definition on the graph that a random network was built from."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from distilnas.teachers.probe import Probe
+
+Inputs = list[list[int]]  # for each node the earlier values it sums: 0 is the image, k + 1 is node k
+
+
+class Dag(nn.Module):
+    """Convolutions on an acyclic graph; the output is that of the last node, pooled."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.nodes = nn.ModuleList(nn.Conv2d(2, 2, 3, padding=1) for _ in inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = [x]
+        for node, sources in zip(self.nodes, self.inputs, strict=True):
+            values.append(node(torch.stack([values[source] for source in sources]).sum(0)))
+        return values[-1].mean((2, 3))
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Inputs:
+    size = draw(st.integers(1, 6))
+    return [draw(st.lists(st.integers(0, node), min_size=1, max_size=3, unique=True)) for node in range(size)]
+
+
+def image_reaches_output_without(inputs: Inputs, removed: int) -> bool:
+    reached = {0}
+    for node, sources in enumerate(inputs):
+        if node != removed and reached & set(sources):
+            reached.add(node + 1)
+    return len(inputs) in reached
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(graphs())
+def test_a_module_is_a_cut_iff_the_image_cannot_reach_the_output_without_it(inputs: Inputs) -> None:
+    torch.manual_seed(0)
+    probe = Probe(Dag(inputs), (2, 6, 6))
+    for node in range(len(inputs)):
+        assert probe.is_cut(f"nodes.{node}") is not image_reaches_output_without(inputs, node)
+
+
+def test_calls_come_in_order_of_completion_with_shapes_and_convolutions() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU()), nn.Flatten(), nn.Linear(64, 2))
+    probe = Probe(model, (3, 8, 8))
+    assert [(call.path, call.shape, call.convs, call.leaf) for call in probe.calls.values()] == [
+        ("0.0", (4, 4, 4), 1, True),
+        ("0.1", (4, 4, 4), 0, True),
+        ("0", (4, 4, 4), 1, False),
+        ("1", None, 0, True),
+        ("2", None, 0, True),
+        ("", None, 1, False),
+    ]
+    assert probe.convs_between(-1, 0) == 1
+    assert probe.convs_between(0, 5) == 0
+
+
+def test_a_module_that_is_called_twice_gives_no_single_map() -> None:
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    probe = Probe(nn.Sequential(conv, conv, nn.Conv2d(3, 3, 1)), (3, 8, 8))
+    assert probe.calls["0"].shape is None
+    assert probe.calls["2"].shape == (3, 8, 8)
+
+
+def test_collapse_names_the_first_stride_on_too_small_a_map() -> None:
+    model = nn.Sequential(*(nn.Conv2d(3, 3, 3, 2, 1) for _ in range(5)))
+    probe = Probe(model, (3, 4, 4))  # maps 2, 1, and then strides on one pixel
+    assert probe.collapse(1) is None
+    assert probe.collapse(4) == "2"
