@@ -142,6 +142,9 @@ def test_another_number_of_classes_needs_a_new_head(
     assert state["classifier.weight"].shape[0] == 4
     body = {key: value for key, value in source.state_dict().items() if not key.startswith("classifier")}
     assert all(torch.equal(state[key], value) for key, value in body.items())
+    used = timm.create_model(NAME, num_classes=7)
+    load_weights(used, tmp_path / "w.pth", num_classes=3, allow_new_head=True)
+    assert used(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 
 
 def test_damaged_and_foreign_files_are_refused(source: nn.Module, tmp_path: Path) -> None:

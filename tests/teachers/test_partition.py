@@ -129,6 +129,29 @@ def test_a_wrapped_teacher_has_the_blocks_of_the_inner_one() -> None:
     assert paths(propose(wrapped, 64)) == [f"1.{path}" for path in paths(propose(inner, 64))]
 
 
+class Separable(nn.Sequential):
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__(nn.Conv2d(before, before, 3, stride, 1, groups=before), nn.Conv2d(before, after, 1))
+
+
+class Residual(nn.Module):
+    """Two separable convolutions with a shortcut, of which the second halves the resolution (as in Xception)."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = Separable(before, before, 1)
+        self.second = Separable(before, after, 2)
+        self.shortcut = nn.Conv2d(before, after, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x)) + self.shortcut(x)
+
+
+def test_a_unit_is_not_opened_for_resolutions_inside_a_branch() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Residual(4, 6), Residual(6, 8), nn.Flatten(), nn.Linear(128, 2))
+    assert paths(propose(model, 32, "stage")) == ["1", "2"]
+
+
 def test_branches_are_no_taps_and_the_shared_activation_is_none() -> None:
     model = Branchy()
     partition = propose(model, 32, ["stem", "tail"])

@@ -1,5 +1,8 @@
 """Cut vertices found by computing, against their definition on the graph that a random network was built from."""
 
+import math
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +71,17 @@ def test_a_module_that_is_called_twice_gives_no_single_map() -> None:
     probe = Probe(nn.Sequential(conv, conv, nn.Conv2d(3, 3, 1)), (3, 8, 8))
     assert probe.calls["0"].shape is None
     assert probe.calls["2"].shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("unflattened", "is_map"),
+    [((4, 4, 6), True), ((4, 6, 6), True), ((8, 3, 3), True), ((2, 16, 4), False), ((4, 3, 12), False)],
+)
+def test_a_map_has_the_aspect_of_the_image(unflattened: tuple[int, int, int], is_map: bool) -> None:
+    """Images of 16 x 24: maps between twice as narrow and twice as wide pass, tokens x width and (H, W, C) do not."""
+    size = math.prod(unflattened)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 24, size), nn.Unflatten(1, unflattened), nn.Flatten())
+    assert (Probe(model, (3, 16, 24)).calls["2"].shape is not None) is is_map
 
 
 def test_collapse_names_the_first_stride_on_too_small_a_map() -> None:

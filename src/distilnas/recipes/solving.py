@@ -9,7 +9,17 @@ from distilnas.config import parse_amount
 from distilnas.errors import UsageError
 from distilnas.recipes.settings import RandomSettings, SolveSettings
 from distilnas.runtime.seeds import derive_rng
-from distilnas.solve import Limit, Solution, diverse, pareto_front, search_problem, solve, tie_test, to_choice
+from distilnas.solve import (
+    Limit,
+    Solution,
+    batch_ratings,
+    diverse,
+    pareto_front,
+    search_problem,
+    solve,
+    tie_test,
+    to_choice,
+)
 from distilnas.space import Architecture, Candidate, Choice, SearchSpace
 from distilnas.tables import CostTable, RatingTable
 
@@ -113,6 +123,11 @@ def _to_dict(space: SearchSpace, solution: Solution) -> dict[str, Any]:
 
 def _tie(space: SearchSpace, ratings: RatingTable, best: Solution, rival: Solution) -> dict[str, Any]:
     """Paired comparison of the best two over the batches of rating images."""
-    choices = [to_choice(space, s.choices) for s in (best, rival)]
-    tie = tie_test(*(ratings.batch_totals(choice) for choice in choices))
-    return {**asdict(tie), "rival": str(space.architecture(choices[1]))}
+    tie = tie_test(best.choices, rival.choices, batch_ratings(ratings))
+    return {
+        "tied": tie.tied,
+        "difference": tie.difference,
+        "stderr": tie.standard_error,
+        "p_value": tie.p_value,
+        "rival": str(space.architecture(to_choice(space, rival.choices))),
+    }

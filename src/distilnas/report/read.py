@@ -106,7 +106,7 @@ def read_run(folder: Path) -> RunRecord:
         costs=_table(folder / "cost" / "costs.npz", CostTable),
         solved=_maybe(folder / "solve" / "solution.json", Solved),
         front=_maybe(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {},
-        additivity=_maybe(folder / "solve" / "additivity.json", Additivity),
+        additivity=_maybe(folder / "additivity" / "additivity.json", Additivity),
         students=_students(folder / "students"),
         summary=summary,
         seconds=summary.seconds if summary else _seconds(folder),

@@ -2,6 +2,7 @@
 
 from distilnas.solve.diverse import diverse
 from distilnas.solve.exact import solve
+from distilnas.solve.from_tables import batch_ratings, search_problem, to_choice
 from distilnas.solve.front import pareto_front
 from distilnas.solve.infeasible import Infeasibility, Reach, explain_infeasible
 from distilnas.solve.milp import solve_milp
@@ -18,10 +19,13 @@ __all__ = [
     "SearchProblem",
     "Solution",
     "Tie",
+    "batch_ratings",
     "diverse",
     "explain_infeasible",
     "pareto_front",
+    "search_problem",
     "solve",
     "solve_milp",
     "tie_test",
+    "to_choice",
 ]

@@ -39,3 +39,8 @@ def to_choice(space: SearchSpace, positions: Sequence[Position]) -> Choice:
         path = tuple(int(i) for i in np.unravel_index(candidate, block.cells[cell].shape))
         choice.append(Candidate(cell=cell, path=path))
     return tuple(choice)
+
+
+def batch_ratings(ratings: RatingTable) -> list[list[np.ndarray]]:
+    """Per block and cell the ratings on each batch of rating images, (candidates, K), as ``tie_test`` takes them."""
+    return [[cell.batches.reshape(len(cell.batches), -1).T for cell in block] for block in ratings.cells]

@@ -97,6 +97,7 @@ def build_supernet(
             cells = [SuperCell(cell, in_width, spec.stride, channels[index], adapters) for cell in spec.cells]
             block = SuperBlock(entry, cells)
             efficientnet_init_weights(block)
+            _start_exits_at_zero(cells)
         blocks.append(block)
         record.append(
             {
@@ -107,6 +108,13 @@ def build_supernet(
             }
         )
     return Supernet(space, blocks, record)
+
+
+def _start_exits_at_zero(cells: list[SuperCell]) -> None:
+    """An exit that starts at zero starts at the loss of a constant; from random weights Adam needs hundreds of steps to get there."""
+    for cell in cells:
+        if isinstance(cell.exit, nn.Conv2d):
+            nn.init.zeros_(cell.exit.weight)
 
 
 def _entry(

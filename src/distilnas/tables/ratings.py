@@ -45,10 +45,6 @@ class RatingTable:
         """Sum over blocks: the predicted rating of an architecture (DNA, equation 8: sum of block losses)."""
         return float(sum(self.cells[b][c.cell].mean[c.path] for b, c in enumerate(choice)))
 
-    def batch_totals(self, choice: Choice) -> np.ndarray:
-        """(K,) the same sum on each batch of rating images."""
-        return np.sum([self.cells[b][c.cell].batches[(slice(None), *c.path)] for b, c in enumerate(choice)], axis=0)
-
     def check(self, space: SearchSpace) -> None:
         """Raise ``UsageError`` when this table belongs to another space."""
         if self.space != space.fingerprint:

@@ -4,7 +4,7 @@ Both form groups of candidate modules, one group a block; the last in a group th
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from distilnas.teachers.probe import Call, Probe
 
@@ -64,7 +64,7 @@ def _units(probe: Probe) -> list[Call]:
     def opens(call: Call) -> bool:
         inner = children[call.path]
         composite = [child for child in inner if child.composite]
-        if _resolutions(composite) > 1 and _resolutions(child for child in composite if probe.is_cut(child.path)) > 1:
+        if _differ(composite) and _differ(child for child in composite if probe.is_cut(child.path)):
             return True
         return any(map(opens, inner))
 
@@ -78,8 +78,9 @@ def _units(probe: Probe) -> list[Call]:
     return list(expand(probe.calls[""]))
 
 
-def _resolutions(calls: Iterable[Call]) -> int:
-    return len({call.resolution for call in calls})
+def _differ(calls: Iterable[Call]) -> bool:
+    """Whether two of them have different resolutions; looks no further than needed."""
+    return any(before.resolution != after.resolution for before, after in pairwise(calls))
 
 
 def _children(probe: Probe) -> dict[str, list[Call]]:

@@ -36,7 +36,7 @@ class DistillSettings:
     loss: str = "relative_mse"
     sampling: str = "uniform"
     adapters: Literal["project", "absorb"] = "project"
-    optim: OptimSettings = field(default_factory=lambda: OptimSettings(optimizer="adam", lr=3e-3, warmup=0.05))
+    optim: OptimSettings = field(default_factory=lambda: OptimSettings(optimizer="adam", lr=5e-3, warmup=0.05))
     lr_per_block: tuple[float, ...] | None = None
     blocks: tuple[int, ...] | None = None
     augment: Augmentation = field(default_factory=Augmentation)
