@@ -21,7 +21,12 @@ def small_space() -> SearchSpace:
 
 
 def write_sample_run(
-    folder: Path, space: SearchSpace, *, classes: Sequence[str] = ("cat", "dog"), skipped: Sequence[str] = (), seed: int = 0
+    folder: Path,
+    space: SearchSpace,
+    *,
+    classes: Sequence[str] = ("cat", "dog"),
+    skipped: Sequence[str] = (),
+    seed: int = 0,
 ) -> Path:
     """Write a finished run for ``space``; the same seed gives the same files."""
     rng = np.random.default_rng(seed)
@@ -39,8 +44,10 @@ def write_sample_run(
     _write(folder / "teacher" / "history.json", _training(79.0, rng))
     _write(folder / "solve" / "solution.json", _solution(space, front, picked))
     points = [{key: point[key] for key in ("rating", "costs", "choice")} for point in front]
-    _write(folder / "solve" / "front.json", {"macs": points, "params": sorted(points, key=lambda p: p["costs"]["params"])})
-    _write(folder / "solve" / "additivity.json", _additivity(picked["rating"], rng))
+    _write(
+        folder / "solve" / "front.json", {"macs": points, "params": sorted(points, key=lambda p: p["costs"]["params"])}
+    )
+    _write(folder / "additivity" / "additivity.json", _additivity(picked["rating"], rng))
     _write(folder / "summary.json", _summary(space, ratings, picked, hashes, seed))
     return folder
 
@@ -58,17 +65,16 @@ def _write_steps(folder: Path, space: SearchSpace, classes: Sequence[str], skipp
         "classes": list(classes),
         "counts": {"train": 28000, "validation": 2000, "rating": 1000, "test": 5000},
         "skipped": list(skipped),
-        "preprocessing": {
-            "resolution": RESOLUTION,
-            "mean": [0.485, 0.456, 0.406],
-            "std": [0.229, 0.224, 0.225],
-            "interpolation": "bicubic",
-            "crop_pct": 0.875,
-        },
     }
     sides = [RESOLUTION // r for r in space.reductions]
     blocks = [
-        {"path": f"blocks.{b + 1}", "channels": 2 * spec.widths[-1], "height": s, "width": s, "reduction": RESOLUTION // s}
+        {
+            "path": f"blocks.{b + 1}",
+            "channels": 2 * spec.widths[-1],
+            "height": s,
+            "width": s,
+            "reduction": RESOLUTION // s,
+        }
         | {"macs": int(2.1e8 * (b + 1))}
         for b, (spec, s) in enumerate(zip(space.blocks, sides, strict=True))
     ]
@@ -79,17 +85,29 @@ def _write_steps(folder: Path, space: SearchSpace, classes: Sequence[str], skipp
         "paper_flops": 1890000000,
         "val_top1": 79.4,
         "weights": "timm/tf_efficientnet_b3.ns_jft_in1k, head fitted to the classes",
-        "partition": {"policy": "stage", "taps": [block["path"] for block in blocks]},
+        "preprocessing": {"resolution": RESOLUTION, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+        | {"interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"},
+        "partition": {"policy": "stage", "image_shape": [3, RESOLUTION, RESOLUTION], "taps": blocks},
         "blocks": blocks,
     }
     results = {"data": data, "teacher": teacher, "distill": {}, "rate": {}, "solve": {}}
     for name, result in results.items():
-        record = {"schema": 1, "name": name, "key": "0" * 16, "inputs": {}, "result": result, "seconds": 60.0, "files": {}}
+        record = {
+            "schema": 1,
+            "name": name,
+            "key": "0" * 16,
+            "inputs": {},
+            "result": result,
+            "seconds": 60.0,
+            "files": {},
+        }
         _write(folder / name / "step.json", record)
 
 
 def _ratings(space: SearchSpace, rng: np.random.Generator) -> RatingTable:
-    cells = tuple(tuple(_cell_ratings(c.layers, c.width, b, rng) for c in spec.cells) for b, spec in enumerate(space.blocks))
+    cells = tuple(
+        tuple(_cell_ratings(c.layers, c.width, b, rng) for c in spec.cells) for b, spec in enumerate(space.blocks)
+    )
     return RatingTable(space=space.fingerprint, metric="relative_l1", num_images=1000, cells=cells)
 
 
@@ -117,7 +135,9 @@ def _costs(space: SearchSpace) -> CostTable:
         for cell in spec.cells:
             first = [[_layer_costs(op, w, cell.width, side) for op in cell.layers[0]] for w in space.in_widths(b)]
             rest = [[_layer_costs(op, cell.width, cell.width, side) for op in ops] for ops in cell.layers[1:]]
-            block.append(CellCosts(first=np.array(first).transpose(2, 0, 1), rest=tuple(np.array(layer).T for layer in rest)))
+            block.append(
+                CellCosts(first=np.array(first).transpose(2, 0, 1), rest=tuple(np.array(layer).T for layer in rest))
+            )
         cells.append(tuple(block))
     return CostTable(
         space=space.fingerprint,
@@ -180,10 +200,11 @@ def _solution(space: SearchSpace, front: list[dict[str, Any]], picked: dict[str,
     }
 
 
-def _distill(space: SearchSpace, rng: np.random.Generator) -> list[dict[str, float]]:
+def _distill(space: SearchSpace, rng: np.random.Generator) -> list[dict[str, Any]]:
     falls = [(0.25 + 0.08 * b, 0.75, 5 + b) for b in range(len(space.blocks))]
     return [
-        {"epoch": e} | {f"block {b + 1}": lo + d * np.exp(-e / t) + rng.normal(0, 0.008) for b, (lo, d, t) in enumerate(falls)}
+        {"epoch": e}
+        | {f"block {b + 1}": lo + d * np.exp(-e / t) + rng.normal(0, 0.008) for b, (lo, d, t) in enumerate(falls)}
         for e in range(EPOCHS)
     ]
 
@@ -230,16 +251,38 @@ def _summary(
         "run": "pets-b3",
         "recipe": "dna",
         "teacher": {"name": "tf_efficientnet_b3", "top1": 78.4, "params": 12233232, "macs": 1843000000},
-        "space": {"name": space.name, "num_architectures": str(space.num_architectures)},
-        "rating": {"num_candidates": total, "num_rated": ratings.num_rated, "num_images": 1000, "metric": ratings.metric},
+        "space": {"name": space.name, "num_architectures": space.num_architectures},
+        "rating": {
+            "num_candidates": total,
+            "num_rated": ratings.num_rated,
+            "num_images": 1000,
+            "metric": ratings.metric,
+        },
         "solution": {"rating": picked["rating"], **costs, "optimal": True, "budgets": {}},
         "student": student,
         "random": random,
-        "artefacts": {"architecture": "solve/solution.json", "weights": f"students/{hashes[0]}/export/model.safetensors"}
+        "artefacts": {
+            "architecture": "solve/solution.json",
+            "weights": f"students/{hashes[0]}/export/model.safetensors",
+        }
         | {"onnx": f"students/{hashes[0]}/export/model.onnx", "report": "report.html"},
-        "seconds": {"data": 32.0, "teacher": 3600.0, "space": 0.4, "distill": 5400.0, "rate": 940.0, "cost": 3.2, "solve": 1.4}
-        | {"retrain": 15400.0, "export": 12.0},
+        "seconds": {
+            "data": 32.0,
+            "teacher": 3600.0,
+            "space": 0.4,
+            "distill": 5400.0,
+            "rate": 940.0,
+            "cost": 3.2,
+            "solve": 1.4,
+        }
+        | {"additivity": 21.0, "retrain": 15400.0, "export": 12.0},
         "provenance": {"distilnas": "0.1.0", "python": "3.11.9", "packages": {"torch": "2.6.0", "timm": "1.0.15"}}
-        | {"platform": "Linux-x86_64", "device": "cuda:0", "threads": 16, "seed": seed, "config_hash": "3f9a0c1d2e4b5a67"},
+        | {
+            "platform": "Linux-x86_64",
+            "device": "cuda:0",
+            "threads": 16,
+            "seed": seed,
+            "config_hash": "3f9a0c1d2e4b5a67",
+        },
         "onnx": {"max_abs_difference": 2.4e-06, "checked_images": 64},
     }

@@ -8,7 +8,12 @@ from distilnas.solve import BlockCandidates, CellCandidates, Choice, Limit, Sear
 
 
 def random_problem(
-    rng: np.random.Generator, *, max_blocks: int = 4, max_cells: int = 3, max_candidates: int = 4, float_cost: bool = False
+    rng: np.random.Generator,
+    *,
+    max_blocks: int = 4,
+    max_cells: int = 3,
+    max_candidates: int = 4,
+    float_cost: bool = False,
 ) -> SearchProblem:
     """Ratings are multiples of 1/8 (ties are frequent, sums exact); costs 'macs' and 'params' are small integers, the
     optional 'latency' a multiple of 1/16."""

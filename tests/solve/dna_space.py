@@ -18,7 +18,9 @@ def mbconv(width_in: int, width_out: int, expand: int, kernel: int, side: int, s
     return macs, weights + 4 * hidden + 2 * width_out
 
 
-def dna_problem(seed: int, *, cells: int, depth: int, many_widths: bool = False, levels: int | None = None) -> SearchProblem:
+def dna_problem(
+    seed: int, *, cells: int, depth: int, many_widths: bool = False, levels: int | None = None
+) -> SearchProblem:
     """Six blocks of ``cells`` cells with up to ``depth`` layers (6**depth candidates); ``many_widths`` gives every cell
     a width of its own; ``levels`` rounds ratings to so many distinct values (ties)."""
     rng = np.random.default_rng(seed)
@@ -46,4 +48,6 @@ def _cell(rng, name, in_widths, width, layers, side, stride, levels) -> CellCand
     ratings = ratings + rng.normal(0, 0.01, ratings.size)
     if levels is not None:
         ratings = np.round(ratings * levels) / levels
-    return CellCandidates(name=name, width=width, ratings=ratings, costs={"macs": costs[..., 0], "params": costs[..., 1]})
+    return CellCandidates(
+        name=name, width=width, ratings=ratings, costs={"macs": costs[..., 0], "params": costs[..., 1]}
+    )

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 usage, configuration or data, 3 infeasible budge
 """
 
 import logging
+import os
 import sys
 import traceback
 
@@ -45,6 +46,9 @@ def options(
 
 def main() -> None:
     """Entry point of the ``distilnas`` command."""
+    # Read when torch is loaded, which happens in the verbs. Threads that spin while they wait slow training down many
+    # times over as soon as any other program wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     verbose = "-v" in sys.argv or "--verbose" in sys.argv
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("distilnas").setLevel(logging.INFO if verbose else logging.WARNING)

@@ -20,7 +20,7 @@ TOLERANCE = 1e-3
 class OnnxReport:
     """Largest difference of logits between onnxruntime and PyTorch, over the largest logit, for the batch sizes tried."""
 
-    max_difference: float
+    max_abs_difference: float
     relative_difference: float
     checked_images: int
     batch_sizes: tuple[int, ...]
@@ -51,7 +51,7 @@ def export_onnx(model: nn.Module, path: Path, images: Tensor, *, opset: int = 18
         )
     write_bytes(path, data)
     return OnnxReport(
-        max_difference=difference,
+        max_abs_difference=difference,
         relative_difference=relative,
         checked_images=len(images),
         batch_sizes=sizes,

@@ -20,7 +20,9 @@ def draw_architecture(architecture: Architecture, *, resolution: int | None = No
     """
     pen = _Pen(architecture, resolution)
     stem = architecture.stem
-    pen.box(("conv", "k3"), width=stem.width, stride=stem.stride, title=f"stem: 3x3 convolution to {stem.width} channels")
+    pen.box(
+        ("conv", "k3"), width=stem.width, stride=stem.stride, title=f"stem: 3x3 convolution to {stem.width} channels"
+    )
     for layer in stem.layers:
         pen.box(op_words(layer.op), width=layer.width, stride=layer.stride, title=f"fixed layer: {layer}")
     pen.caption("stem", stem.out_width)
@@ -28,7 +30,9 @@ def draw_architecture(architecture: Architecture, *, resolution: int | None = No
         for n, op in enumerate(block.ops):
             title = f"block {b + 1}, layer {n + 1}: {op} to {block.width} channels"
             dashed = isinstance(op, Identity)
-            pen.box(op_words(op), width=block.width, stride=1 if n else block.stride, title=title, block=b, dashed=dashed)
+            pen.box(
+                op_words(op), width=block.width, stride=1 if n else block.stride, title=title, block=b, dashed=dashed
+            )
         pen.caption(f"block {b + 1}", block.width)
     head = architecture.head
     pen.box(("conv", "k1"), width=head.width, stride=1, title=f"head: 1x1 convolution to {head.width} channels")
@@ -49,7 +53,14 @@ class _Pen:
         self.x = self.group_start = float(_MARGIN)
 
     def box(
-        self, words: tuple[str, ...], *, width: int, stride: int, title: str, block: int | None = None, dashed: bool = False
+        self,
+        words: tuple[str, ...],
+        *,
+        width: int,
+        stride: int,
+        title: str,
+        block: int | None = None,
+        dashed: bool = False,
     ) -> None:
         share = (math.log(width) - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         height = _LOW + share * (_HIGH - _LOW)
@@ -77,7 +88,10 @@ class _Pen:
 
     def finish(self) -> str:
         width = self.x - _BLOCK_GAP + _MARGIN
-        self.svg.attrib |= {"viewBox": f"0 0 {width:.0f} {_HEIGHT:.0f}", "style": f"min-width: {0.75 * width:.0f}px; max-width: {1.2 * width:.0f}px"}
+        self.svg.attrib |= {
+            "viewBox": f"0 0 {width:.0f} {_HEIGHT:.0f}",
+            "style": f"min-width: {0.75 * width:.0f}px; max-width: {1.2 * width:.0f}px",
+        }
         return ET.tostring(self.svg, encoding="unicode")
 
     @staticmethod

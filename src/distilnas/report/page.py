@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from importlib import resources
-from itertools import starmap
 from pathlib import Path
 
 import jinja2
@@ -15,16 +14,25 @@ from distilnas.report import figures, palette, wording
 from distilnas.report.drawing import draw_architecture
 from distilnas.report.read import RunRecord, read_run
 from distilnas.report.records import Measured, Number, TeacherBlock
+from distilnas.report.ridges import block_ratings
 
-_FILTERS = (wording.amount, wording.count, wording.percent, wording.rating, wording.duration, wording.ops_text)
+_FILTERS = (
+    wording.amount,
+    wording.count,
+    wording.percent,
+    wording.rating,
+    wording.duration,
+    wording.ops_text,
+    wording.cost_name,
+)
 
 
 def write_report(run_folder: Path, out: Path | None = None) -> Path:
     """Write the report of a finished or partly finished run to ``out`` (default ``report.html`` in the folder).
 
-    The file works offline: scripts, styles and data are inside, and its security policy forbids loading anything. Parts whose
-    step has not run are replaced by the command that makes them. Returns the path; raises ``UsageError`` when the folder is
-    no run, an artefact is damaged, or ``out`` cannot be written.
+    The file works offline: scripts, styles and data are inside, and its security policy forbids loading anything.
+    Parts whose step has not run are replaced by the command that makes them. Returns the path; raises ``UsageError``
+    when the folder is no run, an artefact is damaged, or ``out`` cannot be written.
     """
     run = read_run(run_folder)
     path = out or run_folder / "report.html"
@@ -41,7 +49,7 @@ def _render(run: RunRecord) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {function.__name__: function for function in _FILTERS}
-    resolution = run.data.preprocessing.resolution if run.data else None
+    resolution = run.teacher.preprocessing.resolution if run.teacher else None
     return environment.get_template("report.html.j2").render(
         run=run,
         headline=wording.headline(run),
@@ -64,6 +72,7 @@ class Tile:
     label: str
     value: str
     note: str
+    main: bool = False
 
 
 def _tiles(run: RunRecord) -> list[Tile]:
@@ -72,8 +81,11 @@ def _tiles(run: RunRecord) -> list[Tile]:
     if student:
         if student.top1 is not None:
             note = wording.points(student, teacher) or ""
-            tiles.append(Tile(label="Student top-1", value=wording.percent(student.top1), note=note))
-        for label, ours, theirs in (("MACs", student.macs, teacher.macs), ("Parameters", student.params, teacher.params)):
+            tiles.append(Tile(label="Student top-1", value=wording.percent(student.top1), note=note, main=True))
+        for label, ours, theirs in (
+            ("MACs", student.macs, teacher.macs),
+            ("Parameters", student.params, teacher.params),
+        ):
             note = f"{text} than the teacher" if (text := wording.times_fewer(ours, theirs)) else ""
             tiles.append(Tile(label=label, value=wording.amount(ours), note=note))
     if run.ratings and run.space:
@@ -147,7 +159,7 @@ class BlockRow:
 
 
 def _block_rows(run: RunRecord) -> list[BlockRow]:
-    return list(starmap(lambda b, block: _block_row(run, b, block), enumerate(run.teacher.blocks))) if run.teacher else []
+    return [_block_row(run, b, block) for b, block in enumerate(run.teacher.blocks)] if run.teacher else []
 
 
 def _block_row(run: RunRecord, b: int, block: TeacherBlock) -> BlockRow:
@@ -189,7 +201,7 @@ def _figures(run: RunRecord) -> dict[str, go.Figure]:
     if run.ratings and run.space:
         choice = run.solved.solution.choice if run.solved else (None,) * len(run.space.blocks)
         for b, (block, table, chosen) in enumerate(zip(run.space.blocks, run.ratings.cells, choice, strict=True)):
-            found[f"ratings-{b}"] = figures.block_ratings(b, block.cells, table, chosen)
+            found[f"ratings-{b}"] = block_ratings(b, block.cells, table, chosen)
     if run.space:
         for cost, points in run.front.items():
             found[f"front-{cost}"] = figures.pareto_front(cost, points, run.space, run.solved)

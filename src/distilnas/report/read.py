@@ -1,4 +1,4 @@
-"""Artefacts of a run folder -> one checked record. What a later step would write may be missing; nothing may be damaged."""
+"""Artefacts of a run folder -> one checked record. What a later step writes may be missing; nothing may be damaged."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from distilnas.report.records import Additivity, Data, FrontPoint, History, Meas
 from distilnas.space import Architecture, SearchSpace
 from distilnas.tables import CostTable, RatingTable
 
-_STEPS = ("data", "teacher", "space", "distill", "rate", "cost", "solve")
+_STEPS = ("data", "teacher", "space", "distill", "rate", "cost", "solve", "additivity")
 _T = TypeVar("_T")
 
 
@@ -43,12 +43,14 @@ class RunRecord:
     def __post_init__(self) -> None:
         if self.space is None:
             if self.ratings or self.costs or self.solved or self.front:
-                raise UsageError(f"{self.folder} has later steps but no space/space.json. Run `distilnas distill` on it again.")
+                raise UsageError(
+                    f"{self.folder} has later steps but no space/space.json. Run `distilnas distill` on it again."
+                )
             return
         if self.teacher and len(self.teacher.blocks) != len(self.space.blocks):
             raise UsageError(
-                f"{self.folder}: the teacher has {len(self.teacher.blocks)} blocks, the space {len(self.space.blocks)}; both "
-                "must come from one run. Run `distilnas distill` on it again."
+                f"{self.folder}: the teacher has {len(self.teacher.blocks)} blocks, the space "
+                f"{len(self.space.blocks)}; both must come from one run. Run `distilnas distill` on it again."
             )
         for table in (self.ratings, self.costs):
             if table:
@@ -90,7 +92,7 @@ class RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read a run folder; raises ``UsageError`` when it is none, or an artefact is damaged or does not fit the others."""
+    """Read a run folder; raises ``UsageError`` when it is none or an artefact is damaged or does not fit."""
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
     summary = _maybe(folder / "summary.json", Summary)

@@ -24,7 +24,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The images: ``counts`` per part (train, validation, rating, test), ``skipped`` files that could not be decoded."""
+    """The images: ``counts`` per part (train, validation, rating, test), ``skipped`` files that cannot be decoded."""
 
     source: str
     path: str | None = None
@@ -32,7 +32,6 @@ class Data:
     classes: tuple[str, ...]
     counts: dict[str, int]
     skipped: tuple[str, ...] = ()
-    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,6 @@ class Partition:
     """How the teacher was cut into blocks."""
 
     policy: str
-    taps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +62,7 @@ class Teacher:
     macs: int
     val_top1: float | None = None
     weights: str | None = None
+    preprocessing: Preprocessing
     partition: Partition
     blocks: tuple[TeacherBlock, ...]
 

@@ -8,6 +8,7 @@ from distilnas.report.records import Measured, Number, Tie
 from distilnas.space import Architecture, MBConv, Op
 
 MISSING = "–"
+_UNITS = ("", " k", " M", " G", " T")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -15,14 +16,10 @@ def amount(value: Number | None) -> str:
     """Three digits and a unit: 950, 12.3 k, 4.2 M, 335 M, 1.8 G."""
     if value is None:
         return MISSING
-    for unit in ("", " k", " M", " G"):
-        if abs(value) < 999.5:
-            break
-        value /= 1000
-    else:
-        unit = " T"
-    digits = 0 if abs(value) >= 99.95 or value == int(value) else 1
-    return f"{value:,.{digits}f}{unit}"
+    power = next((n for n in range(len(_UNITS) - 1) if abs(value) < 999.5 * 1000**n), len(_UNITS) - 1)
+    scaled = value / 1000**power
+    digits = 0 if abs(scaled) >= 99.95 or (power == 0 and scaled == int(scaled)) else 1
+    return f"{scaled:,.{digits}f}{_UNITS[power]}"
 
 
 def count(value: int) -> str:
@@ -41,6 +38,11 @@ def percent(value: float | None) -> str:
 def rating(value: float | None) -> str:
     """Four significant digits."""
     return MISSING if value is None else f"{value:.4g}"
+
+
+def cost_name(cost: str) -> str:
+    """A cost of the tables in the reader's words."""
+    return {"macs": "MACs", "params": "parameters"}.get(cost, cost.replace("_", " "))
 
 
 def duration(seconds: float) -> str:
@@ -94,7 +96,9 @@ def headline(run: RunRecord) -> str:
     if sentences:
         return " ".join(sentences)
     if run.teacher:
-        return f"The teacher {run.teacher.name} is cut into {len(run.teacher.blocks)} blocks; the search is not finished."
+        return (
+            f"The teacher {run.teacher.name} is cut into {len(run.teacher.blocks)} blocks; the search is not finished."
+        )
     return "The run has only begun."
 
 
@@ -121,8 +125,9 @@ def _search_sentence(run: RunRecord) -> str | None:
         return None
     solution = run.solved.solution
     what = "the proved optimum" if solution.optimal else "the best found, not proved optimal,"
-    rated = f", by ratings of {_rated(run)}" if run.ratings else ""
-    return f"It is {what} among {count(run.solved.num_architectures)} architectures under the budget{rated}."
+    rated = f"; {_rated(run)} were rated" if run.ratings else ""
+    budget = " under the budget" if run.solved.budgets else ""
+    return f"It is {what} among {count(run.solved.num_architectures)} architectures{budget}{rated}."
 
 
 def _rated(run: RunRecord) -> str:
@@ -137,7 +142,7 @@ def tie_text(tie: Tie) -> str:
     numbers = f"{tie.difference:.2g} ± {tie.stderr:.2g} in rating, p = {tie.p_value:.2g}"
     if tie.tied:
         return (
-            f"The solution and its nearest rival cannot be told apart on the rating images ({numbers}). Retrain both, or take "
-            "the cheaper one; more rating images may separate them."
+            f"The solution and its nearest rival cannot be told apart on the rating images ({numbers}). "
+            "Retrain both, or take the cheaper one; more rating images may separate them."
         )
     return f"The solution is better than its nearest rival beyond the noise of the rating images ({numbers})."

@@ -37,7 +37,7 @@ class Prices:
 
 
 def best_prices(network: Network, planes: Planes | None = None, enough: float = np.inf) -> Prices:
-    """The multipliers with the largest bound (to 1e-6 of the goal's range), or the first whose bound exceeds ``enough``.
+    """The multipliers with the largest bound (to 1e-6 of the goal's range), or the first with one above ``enough``.
 
     The network must have a path. A bound above every goal proves that no path keeps the limits.
     """

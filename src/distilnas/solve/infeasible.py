@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distilnas.solve.chain import Measure, build_chain, from_grid, measure_of, one_sided
+from distilnas.solve.chain import build_chain, from_grid, measure_of, one_sided
 from distilnas.solve.problem import Limit, Number, SearchProblem
 from distilnas.solve.search import search_chain
 

@@ -1,4 +1,4 @@
-"""All partial paths that can still lead to one of the k best: extended block by block, pruned by bounds and dominance."""
+"""All partial paths that can still lead to one of the k best, block by block, pruned by bounds and dominance."""
 
 import time
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ def _flow(problem: SearchProblem, columns: tuple[np.ndarray, ...]) -> LinearCons
     cols = [*range(len(block)), *(n for _, n in enters)]
     data = [1.0] * len(block) + [-1.0] * len(enters)
     supply = np.array([1.0 if i == 0 else 0.0 for i, _ in nodes])
-    return LinearConstraint(coo_array((data, (rows, cols)), shape=(len(nodes), len(block))).tocsr(), supply, supply)
+    return LinearConstraint(coo_array((data, (rows, cols)), shape=(len(nodes), len(block))).tocsr(), supply, supply)  # pyright: ignore[reportArgumentType]
 
 
 def _limit(problem: SearchProblem, columns: tuple[np.ndarray, ...], limit: Limit) -> LinearConstraint:

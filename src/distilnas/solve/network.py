@@ -6,6 +6,7 @@ integers (see `chain`), so every sum of them is exact; only sums weighted with m
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -126,7 +127,7 @@ def _undominated_arcs(arcs: Arcs, k: int) -> np.ndarray:
     pairs = arcs.tail * (int(arcs.head.max(initial=0)) + 1) + arcs.head
     order = np.argsort(pairs, kind="stable")
     edges = np.flatnonzero(np.diff(pairs[order], prepend=-1, append=np.iinfo(np.int64).max))
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         group = order[start:stop]
         keep.append(group[undominated(arcs.values[:, group], arcs.number[group], k)])
     return np.sort(np.concatenate(keep)) if keep else np.empty(0, dtype=np.int64)

@@ -31,8 +31,9 @@ class Choice(NamedTuple):
 class CellCandidates:
     """All candidates of one cell.
 
-    ``width`` is what the cell emits, ``ratings`` (n_c,) are finite (checked with the block) and lower is better, ``costs`` maps each cost's
-    name to an integer or float array (n_in, n_c): rows are the block's ``in_widths``. The arrays are kept read-only.
+    ``width`` is what the cell emits; ``ratings`` (n_c,) are finite (checked with the block), lower is better;
+    ``costs`` maps each cost's name to an integer or float array (n_in, n_c) with a row for each of the block's
+    ``in_widths``. The arrays are kept read-only.
     """
 
     name: str

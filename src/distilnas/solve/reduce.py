@@ -151,7 +151,8 @@ def _select(chain: Chain, masks: list[list[np.ndarray]], k: int | None) -> Netwo
 def _pick(cell: ChainCell, mask: np.ndarray, k: int | None) -> tuple[np.ndarray, np.ndarray]:
     """States and columns where the mask is set, without the dominated ones of crowded states when ``k`` is given."""
     if k is None or mask.sum() <= _CROWDED:
-        return np.nonzero(mask)
+        rows, found = np.nonzero(mask)
+        return rows, found
     states, columns = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for state, row in enumerate(mask):
         found = np.flatnonzero(row)

@@ -14,7 +14,7 @@ import numpy as np
 from distilnas.solve.chain import Chain
 from distilnas.solve.dual import Planes, Prices, best_prices
 from distilnas.solve.labels import Labels, OutOfTimeError, enumerate_paths, guard_of, within
-from distilnas.solve.network import Network, drop_dominated, gather, price, through
+from distilnas.solve.network import Network, drop_dominated, price, through
 from distilnas.solve.reduce import everything, price_out, reduce_to
 
 _log = logging.getLogger(__name__)
@@ -76,8 +76,9 @@ def search_network(
     if network.size > _CROWDED:
         network = drop_dominated(network, k)
     searched, width, labels = prices.bound, _first_width(network, prices), None
+    window = prices.bound + width
     while True:
-        window = min(cutoff, prices.bound + width)
+        window = min(cutoff, window)
         guard = guard_of(network, prices.weights, window, cutoff)
         try:
             labels = enumerate_paths(within(network, guard), guard, k, deadline)
@@ -88,7 +89,8 @@ def search_network(
             cutoff = float(found.values[k - 1, 0])
         if window >= cutoff:
             return found
-        searched, width = window, cutoff - prices.bound if len(found) >= k else _GROWTH * width
+        searched, width = window, _GROWTH * width
+        window = cutoff if len(found) >= k else prices.bound + width
 
 
 def _first_width(network: Network, prices: Prices) -> float:
@@ -102,7 +104,8 @@ def _first_width(network: Network, prices: Prices) -> float:
 def _found(network: Network, labels: Labels | None, k: int) -> Found:
     """The first ``k`` labels in order, as proved."""
     if labels is None:
-        empty = np.empty((0, len(network.exits)))
-        return Found(values=empty, numbers=np.empty((0, len(network.blocks)), dtype=np.int64), proved=True, bound=np.inf)
+        values = np.empty((0, len(network.exits)))
+        numbers = np.empty((0, len(network.blocks)), dtype=np.int64)
+        return Found(values=values, numbers=numbers, proved=True, bound=np.inf)
     order = np.lexsort((labels.rank, *labels.values[::-1]))[:k]
     return Found(values=labels.values[:, order].T, numbers=labels.numbers[order], proved=True, bound=np.inf)
