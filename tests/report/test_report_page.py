@@ -10,6 +10,7 @@ from report_sample import small_space, write_sample_run
 
 from distilnas.errors import UsageError
 from distilnas.report import write_report
+from distilnas.report.read import read_run
 from distilnas.space import BlockSpec, CellSpec, FittedSpace, SearchSpace
 
 SECTIONS = [
@@ -196,10 +197,16 @@ def test_artefacts_of_two_runs_are_refused(run: Path, tmp_path: Path) -> None:
         write_report(run)
 
 
-def test_choice_outside_the_space_is_refused(run: Path) -> None:
-    path = run / "solve" / "solution.json"
-    solved = json.loads(path.read_text())
-    solved["solution"]["choice"][0]["cell"] = 99
-    path.write_text(json.dumps(solved))
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("solution.json", ("solution",)), ("solution.json", ("alternatives", 0)), ("front.json", ("params", -1))],
+)
+def test_choice_outside_the_space_is_refused_on_reading(run: Path, name: str, where: tuple[str | int, ...]) -> None:
+    path = run / "solve" / name
+    content = found = json.loads(path.read_text())
+    for key in where:
+        found = found[key]
+    found["choice"][0]["cell"] = 99
+    path.write_text(json.dumps(content))
     with pytest.raises(UsageError, match="not in space"):
-        write_report(run)
+        read_run(run)

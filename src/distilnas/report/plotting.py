@@ -15,7 +15,6 @@ def new_figure(*, x: str, y: str | None) -> go.Figure:
         "zeroline": False,
         "automargin": True,
         "ticks": "",
-        "title": {"standoff": 8},
     }
     return go.Figure(
         layout={

@@ -11,7 +11,7 @@ from distilnas.report.wording import ops_text
 from distilnas.space import Candidate, CellSpec
 from distilnas.tables import CellRatings
 
-_BINS = 60
+_MIN_BINS, _MAX_BINS = 12, 60
 _FEW = 64
 _PEAK = 0.8
 _MIDDLE = 0.25
@@ -20,7 +20,7 @@ _MIDDLE = 0.25
 def block_ratings(
     block: int, cells: Sequence[CellSpec], ratings: Sequence[CellRatings], chosen: Candidate | None
 ) -> go.Figure:
-    """Ratings of the candidates of ``block`` (from 0): every one of a cell of up to 64, else the outline of a histogram.
+    """Ratings of the candidates of ``block`` (from 0): all of a cell of up to 64, else a histogram's outline.
 
     Candidates without a finite rating are left out. ``chosen`` is marked with its standard error.
     """
@@ -39,7 +39,8 @@ def block_ratings(
 
 
 def _add_outline(figure: go.Figure, row: int, summary: str, rated: np.ndarray, colour: str) -> None:
-    counts, edges = np.histogram(rated, bins=_BINS)
+    bins = int(np.clip(np.sqrt(rated.size), _MIN_BINS, _MAX_BINS))
+    counts, edges = np.histogram(rated, bins=bins)
     heights = row + _PEAK * counts / counts.max()
     centres = (edges[:-1] + edges[1:]) / 2
     figure.add_scatter(
