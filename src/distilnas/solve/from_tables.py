@@ -23,7 +23,9 @@ def search_problem(space: SearchSpace, ratings: RatingTable, costs: CostTable) -
         for cell, cell_ratings, cell_costs in zip(block.cells, ratings.cells[b], costs.cells[b], strict=True):
             dense = cell_costs.dense()
             named = {name: dense[i] for i, name in enumerate(costs.costs)}
-            cells.append(CellCandidates(name=cell.name, width=cell.width, ratings=cell_ratings.mean.ravel(), costs=named))
+            cells.append(
+                CellCandidates(name=cell.name, width=cell.width, ratings=cell_ratings.mean.ravel(), costs=named)
+            )
         blocks.append(BlockCandidates(name=f"block {b + 1}", in_widths=costs.in_widths[b], cells=tuple(cells)))
     tail = {
         name: {width: int(head[i] + costs.stem[i]) for width, head in costs.head.items()}
