@@ -1,7 +1,8 @@
 """Errors that are meant for the user.
 
-Every message is short and says four things: the rule, what was given, what is valid, what to do. The command line prints
-the message without a traceback and exits with the class's ``exit_code``. An ``assert`` or any other exception is a bug.
+Every message is short and says four things: the rule, what was given, what is valid, what to do. The command line
+prints the message without a traceback and exits with the class's ``exit_code``. An ``assert`` or any other exception
+is a bug.
 """
 
 import difflib

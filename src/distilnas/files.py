@@ -14,9 +14,9 @@ from distilnas.errors import UsageError
 def write_bytes(path: Path, data: bytes) -> None:
     """Write aside, flush to disk, move into place; the parent folder is made.
 
-    Raises ``UsageError`` when the disk is full or the place not writable; what was at ``path`` before is then untouched.
+    Raises ``UsageError`` when the disk is full or the place not writable. Whatever stops the writing, what was at
+    ``path`` before stays untouched and nothing half-written is left beside it.
     """
-    handle = -1
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,9 +28,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
         raise _explain(path, len(data), error) from error
+    finally:
+        with contextlib.suppress(OSError):  # once moved into place it is gone
+            os.unlink(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,7 +47,7 @@ def write_json(path: Path, data: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run; raises ``UsageError`` when it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}.") from error
 
@@ -54,7 +55,7 @@ def read_json(path: Path) -> Any:
 def _explain(path: Path, size: int, error: OSError) -> UsageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UsageError(
-            f"no space left to write {path} ({size / 1e6:.1f} MB). Nothing finished was lost: free some space and run the "
-            "same command again."
+            f"no space left to write {path} ({size / 1e6:.1f} MB). Nothing finished was lost: free some space and run "
+            "the same command again."
         )
     return UsageError(f"cannot write {path}: {error.strerror}. Give a folder you may write to.")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from distilnas.cli.console import JsonOption, error_console, print_json
+from distilnas.cli.console import JsonOption, VerboseOption, console, print_json
 
 app = typer.Typer(help="Configurations: list, show, validate.", no_args_is_help=True)
 Config = Annotated[str, typer.Argument(help="A shipped name or a YAML file.")]
@@ -12,7 +12,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key.sub
 
 
 @app.command()
-def ls(json: JsonOption = False) -> None:
+def ls(json: JsonOption = False, verbose: VerboseOption = False) -> None:
     """Names of the shipped configurations."""
     from distilnas.recipes.settings import config_names
 
@@ -20,7 +20,7 @@ def ls(json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(config: Config, overrides: Overrides = None, json: JsonOption = False) -> None:
+def show(config: Config, overrides: Overrides = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
     """All settings of a configuration, defaults and overrides included."""
     import yaml
 
@@ -31,7 +31,9 @@ def show(config: Config, overrides: Overrides = None, json: JsonOption = False) 
 
 
 @app.command()
-def validate(config: Config, overrides: Overrides = None, json: JsonOption = False) -> None:
+def validate(
+    config: Config, overrides: Overrides = None, json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
     """Check a configuration without running anything."""
     from distilnas.recipes.settings import load_settings
 
@@ -39,4 +41,4 @@ def validate(config: Config, overrides: Overrides = None, json: JsonOption = Fal
     if json:
         print_json({"valid": True})
     else:
-        error_console.print(f"{config} is valid.", highlight=False)
+        console.print(f"{config} is valid.", highlight=False)

@@ -20,7 +20,9 @@ def doctor(json: JsonOption = False, verbose: VerboseOption = False) -> None:
     record["cores"] = os.cpu_count()
     record["memory_gb"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     record["disk_free_gb"] = round(shutil.disk_usage(".").free / 2**30, 1)
-    record["bf16"] = bool(torch.cuda.is_bf16_supported()) if torch.cuda.is_available() else "avx512_bf16" in _cpu_flags()
+    record["bf16"] = (
+        bool(torch.cuda.is_bf16_supported()) if torch.cuda.is_available() else "avx512_bf16" in _cpu_flags()
+    )
     if json:
         print_json(record)
     else:

@@ -50,7 +50,9 @@ def main() -> None:
     # times over as soon as any other program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     verbose = "-v" in sys.argv or "--verbose" in sys.argv
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s", stream=sys.stderr
+    )
     logging.getLogger("distilnas").setLevel(logging.INFO if verbose else logging.WARNING)
     sys.exit(_guarded(verbose))
 

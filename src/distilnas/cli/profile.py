@@ -10,7 +10,9 @@ from distilnas.cli.console import JsonOption, VerboseOption, print_json
 
 def profile(
     model: Annotated[str, typer.Argument(help="A timm or zoo name, a student folder, or an architecture file.")],
-    resolution: Annotated[int | None, typer.Option(help="Image side in pixels; default: the model's own, else 224.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Image side in pixels; default: the model's own, else 224.")
+    ] = None,
     num_classes: Annotated[int, typer.Option(help="Classes of the classifier.")] = 1000,
     latency: Annotated[bool, typer.Option("--latency", help="Also time the forward pass of one image.")] = False,
     json: JsonOption = False,
@@ -30,7 +32,12 @@ def profile(
     if json:
         print_json(record)
     else:
-        print("\n".join(f"{key:12s} {value:,}" if isinstance(value, int) else f"{key:12s} {value}" for key, value in record.items()))
+        print(
+            "\n".join(
+                f"{key:12s} {value:,}" if isinstance(value, int) else f"{key:12s} {value}"
+                for key, value in record.items()
+            )
+        )
 
 
 def _build(name: str, num_classes: int) -> tuple[Any, int]:

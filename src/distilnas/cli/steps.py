@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, error_console, print_json
+from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, console, print_json
 from distilnas.errors import UsageError
 
 Words = Annotated[
@@ -15,7 +15,9 @@ Words = Annotated[
 Amount = Annotated[str | None, typer.Option(help="A number (40M, 1.2M) or a share of the teacher's (45%).")]
 
 
-def distill(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+def distill(
+    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
     """Train the supernet block by block under the teacher."""
     _step("distill", words, run, json)
 
@@ -46,17 +48,23 @@ def solve(
     _step("solve", words, run, json, extra)
 
 
-def retrain(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+def retrain(
+    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
     """Train the solution's network from scratch, without the teacher."""
     _step("retrain", words, run, json)
 
 
-def evaluate(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+def evaluate(
+    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
     """Test the student on images never used before."""
     _step("evaluate", words, run, json)
 
 
-def export(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+def export(
+    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
     """Write the student as safetensors, JSON and ONNX (checked against PyTorch)."""
     _step("export", words, run, json)
 
@@ -70,7 +78,7 @@ def report(run: RunOption = None, json: JsonOption = False, verbose: VerboseOpti
     if json:
         print_json({"report": str(path)})
     else:
-        error_console.print(str(path), highlight=False, soft_wrap=True)
+        console.print(str(path), highlight=False, soft_wrap=True)
 
 
 VERBS = (distill, rate, cost, solve, retrain, evaluate, export, report)
@@ -112,7 +120,9 @@ def _existing(folder: Path | None) -> Path:
 
 
 def _show(name: str, result: dict[str, Any]) -> None:
-    error_console.print(f"{name}: {'was done' if result['skipped'] else 'done'} in {result['folder']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{name}: {'was done' if result['skipped'] else 'done'} in {result['folder']}", highlight=False, soft_wrap=True
+    )
     for key, value in result.items():
         if key not in ("folder", "skipped", "choice", "adapters"):
-            error_console.print(f"  {key}: {value}", highlight=False, soft_wrap=True, markup=False)
+            console.print(f"  {key}: {value}", highlight=False, soft_wrap=True, markup=False)

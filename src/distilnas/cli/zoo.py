@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from distilnas.cli.console import JsonOption, print_json
+from distilnas.cli.console import JsonOption, VerboseOption, print_json
 
 app = typer.Typer(help="Published networks: list, show.", no_args_is_help=True)
 
 
 @app.command()
-def ls(json: JsonOption = False) -> None:
+def ls(json: JsonOption = False, verbose: VerboseOption = False) -> None:
     """Names of the zoo's networks."""
     from distilnas.networks.zoo import zoo_names
 
@@ -19,7 +19,11 @@ def ls(json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A name of `distilnas zoo ls`.")], json: JsonOption = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="A name of `distilnas zoo ls`.")],
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
     """Parameters, MACs and published accuracy of a network."""
     from distilnas.costing import profile
     from distilnas.networks.zoo import create, zoo_entry
@@ -27,7 +31,14 @@ def show(name: Annotated[str, typer.Argument(help="A name of `distilnas zoo ls`.
     entry = zoo_entry(name)
     model = create(name)
     counts = profile(model, entry.resolution)
-    record = {"name": name, **asdict(counts), "num_classes": 1000, "top1": entry.top1, "top5": entry.top5, "source": entry.source}
+    record = {
+        "name": name,
+        **asdict(counts),
+        "num_classes": 1000,
+        "top1": entry.top1,
+        "top5": entry.top5,
+        "source": entry.source,
+    }
     if entry.architecture is not None:
         record["architecture"] = str(entry.architecture)
     print_json(record) if json else print("\n".join(f"{key:13s} {value}" for key, value in record.items()))

@@ -4,6 +4,7 @@ Unknown keys are errors that name the nearest valid key; values are converted an
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from distilnas.errors import UsageError, nearest
 
 T = TypeVar("T")
+_OVERRIDE = re.compile(r"[^.=\s]+(\.[^.=\s]+)*=")
 
 
 def merge(source: str, overrides: Iterable[str], *, origin: str) -> dict[str, Any]:
@@ -25,11 +27,11 @@ def merge(source: str, overrides: Iterable[str], *, origin: str) -> dict[str, An
     try:
         base = OmegaConf.create(yaml.safe_load(source) or {})
         for override in overrides:
-            if "=" not in override:
+            if not _OVERRIDE.match(override):
                 raise UsageError(f"not an override: {override!r}; valid: key.sub=value.")
         merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
         data = OmegaConf.to_container(merged, resolve=True)
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
         raise UsageError(f"cannot read {origin}: {str(error).splitlines()[0]}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{origin} is not a configuration: a mapping of settings is needed.")
@@ -72,15 +74,15 @@ def flatten(data: Any, prefix: str = "") -> dict[str, Any]:
 def read_text(path: Path) -> str:
     """Text of a configuration file."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the configuration {path}: {error}") from error
 
 
 def _dataclass_of(kind: Any) -> type | None:
     """The dataclass in a type such as ``Record`` or ``Record | None``."""
-    if dataclasses.is_dataclass(kind):
-        return typing.cast("type", kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return kind
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return next((arg for arg in typing.get_args(kind) if dataclasses.is_dataclass(arg)), None)
+        return next((arg for arg in map(_dataclass_of, typing.get_args(kind)) if arg), None)
     return None

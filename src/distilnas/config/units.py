@@ -21,6 +21,8 @@ def parse_amount(value: str | int | float, *, whole: int | None = None) -> int:
     number, unit = Fraction(match[1]), match[2].lower()
     if unit == "%":
         if whole is None:
-            raise UsageError(f"{value!r} is a share, but there is nothing here that it could be a share of; give a number.")
+            raise UsageError(
+                f"{value!r} is a share, but there is nothing here that it could be a share of; give a number."
+            )
         return int(number * whole / 100)
     return int(number * _UNITS[unit])

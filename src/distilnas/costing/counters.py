@@ -1,7 +1,7 @@
 """Exact counts of parameters and multiply-adds, on the meta device: shapes only, no arithmetic, no memory.
 
-``macs`` (papers print "FLOPs") are those of convolutions and linear layers for one image. ``paper_flops`` counts as the DNA
-authors did: convolution MACs plus one per output element where the convolution has a bias, linear MACs, 2 per input
+``macs`` (papers print "FLOPs") are those of convolutions and linear layers for one image. ``paper_flops`` counts as the
+DNA authors did: convolution MACs plus one per output element where the convolution has a bias, linear MACs, 2 per input
 element of every affine batch norm, 1 per input element of pooling layers.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from distilnas.errors import UsageError
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
 _POOLS = (
     nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd,
@@ -25,7 +25,7 @@ _POOLS = (
     nn.modules.pooling._AdaptiveMaxPoolNd,
     FastAdaptiveAvgPool,
 )
-_FREE = (LayerScale, LayerScale2d, nn.PReLU)  # own parameters, but elementwise: no MACs
+_FREE = (nn.GroupNorm, nn.LayerNorm, LayerScale, LayerScale2d, nn.PReLU, nn.Embedding)  # own parameters, no MACs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def count(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int, tuple[int
     with torch.no_grad():
         try:
             out = meta(torch.empty(1, *shape, device="meta"))
-        except (RuntimeError, NotImplementedError) as error:
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
             raise UsageError(f"cannot count {type(model).__name__} for an input of {shape}: {error}") from error
     return counts.macs, counts.paper_flops, tuple(out.shape[1:])
 
@@ -92,7 +92,7 @@ def _check_countable(name: str, module: nn.Module) -> None:
     """Parameters may be owned by counted modules, norms, and by containers (tokens, position embeddings)."""
     owns = any(True for _ in module.parameters(recurse=False))
     leaf = not any(True for _ in module.children())
-    known = (*_CONVS, nn.Linear, *_NORMS, *_FREE, nn.Embedding)
+    known = (*_CONVS, nn.Linear, *_NORMS, *_FREE)
     if isinstance(module, nn.MultiheadAttention) or (owns and leaf and not isinstance(module, known)):
         raise UsageError(
             f"cannot count the multiply-adds of {type(module).__name__} ({name or 'the model'}); "

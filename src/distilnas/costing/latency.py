@@ -8,7 +8,9 @@ from torch import nn
 
 
 @torch.inference_mode()
-def measure_latency(model: nn.Module, resolution: int, *, in_chans: int = 3, repeats: int = 30, warmup: int = 5) -> float:
+def measure_latency(
+    model: nn.Module, resolution: int, *, in_chans: int = 3, repeats: int = 30, warmup: int = 5
+) -> float:
     """Median milliseconds of a forward pass of one image on the CPU, in eval mode (the model's mode is restored)."""
     was_training = model.training
     model.eval()

@@ -69,7 +69,9 @@ class _LayerCounter:
 
     def head(self, space: SearchSpace, width: int, side: int, num_classes: int) -> np.ndarray:
         convolution, _ = self.sequence(
-            lambda: nn.Sequential(*conv_norm_act(width, space.head.width, kernel=1, stride=1, act=space.head.act)), width, side
+            lambda: nn.Sequential(*conv_norm_act(width, space.head.width, kernel=1, stride=1, act=space.head.act)),
+            width,
+            side,
         )
         classifier = np.array([space.head.width * num_classes, (space.head.width + 1) * num_classes], dtype=np.int64)
         return convolution + classifier

@@ -1,4 +1,4 @@
-"""Ops to modules, architectures to networks, networks to files; importing it registers ``distilnas_student`` with timm."""
+"""Ops to modules, architectures to networks, networks to files; importing registers ``distilnas_student`` in timm."""
 
 from distilnas.networks.factory import conv_norm_act, make_layer
 from distilnas.networks.files import load_student, save_student

@@ -16,12 +16,19 @@ NormLayer = Callable[..., nn.Module]
 
 
 def make_layer(
-    op: Op, in_width: int, out_width: int, stride: int, *, norm_layer: NormLayer = nn.BatchNorm2d, drop_path: float = 0.0
+    op: Op,
+    in_width: int,
+    out_width: int,
+    stride: int,
+    *,
+    norm_layer: NormLayer = nn.BatchNorm2d,
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """The module of ``op``: (B, in_width, H, W) -> (B, out_width, ceil(H / stride), ceil(W / stride)).
 
     Args:
-        norm_layer: called with the number of channels; batch norm with timm's settings unless the supernet asks otherwise.
+        norm_layer: called with the number of channels; batch norm with timm's settings unless the supernet asks for
+            another.
         drop_path: probability of dropping the residual branch (stochastic depth); only layers with a shortcut use it.
     """
     if isinstance(op, Identity):
@@ -44,7 +51,9 @@ def _identity(in_width: int, out_width: int, stride: int, norm_layer: NormLayer)
     return nn.Sequential(nn.Conv2d(in_width, out_width, 1, stride=stride, bias=False), norm_layer(out_width))
 
 
-def _mbconv(op: MBConv, in_width: int, out_width: int, stride: int, norm_layer: NormLayer, drop_path: float) -> nn.Module:
+def _mbconv(
+    op: MBConv, in_width: int, out_width: int, stride: int, norm_layer: NormLayer, drop_path: float
+) -> nn.Module:
     # timm's ratio is of the expanded width, ours (as in the paper) of the layer's input width.
     squeeze = partial(SqueezeExcite, rd_ratio=op.se / op.expansion) if op.se else None
     common = {

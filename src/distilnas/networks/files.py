@@ -3,7 +3,7 @@
 ::
 
     from distilnas.networks import load_student
-    model = load_student("students/3f2a90b1c4d5")       # eval mode; model.student_config holds classes and preprocessing
+    model = load_student("students/3f2a90b1c4d5")   # eval mode; model.student_config holds classes and preprocessing
     logits = model(images)
 """
 
@@ -11,17 +11,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from timm.models import create_model
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from timm.models._features import FeatureGetterNet
+from torch import Tensor
 
 from distilnas.errors import UsageError
-from distilnas.networks.student import StudentNet
 from distilnas.files import write_bytes, write_json
+from distilnas.networks.student import StudentNet
 from distilnas.space import Architecture
 
 SCHEMA = 1
 WEIGHTS, CONFIG = "model.safetensors", "student.json"
+_NEEDED = {"architecture": dict, "architecture_hash": str, "num_classes": int, "in_chans": int}
 
 
 def save_student(folder: Path, model: StudentNet, *, classes: tuple[str, ...], preprocessing: dict[str, Any]) -> None:
@@ -46,7 +48,7 @@ def save_student(folder: Path, model: StudentNet, *, classes: tuple[str, ...], p
 
 
 def load_student(folder: str | Path, *, features_only: bool = False, **kwargs: Any) -> Any:
-    """The student of a folder, in eval mode.
+    """The student of a folder, in eval mode; its ``student_config`` is the content of ``student.json``.
 
     Args:
         features_only: timm's feature extractor instead (a list of feature maps, one per resolution).
@@ -59,40 +61,43 @@ def load_student(folder: str | Path, *, features_only: bool = False, **kwargs: A
     architecture = Architecture.from_dict(config["architecture"])
     if architecture.fingerprint != config["architecture_hash"]:
         raise UsageError(f"{folder / CONFIG} was changed by hand: its architecture and its hash do not agree.")
-    try:
-        state = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"cannot read {folder / WEIGHTS}: {error}; export the student again.") from error
+    state = _read_weights(folder / WEIGHTS, architecture)
     model = StudentNet(architecture, num_classes=config["num_classes"], in_chans=config["in_chans"], **kwargs)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise UsageError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {str(error).splitlines()[1].strip()}") from error
-    if features_only:
-        return _features(model, architecture, config)
+        reason = str(error).splitlines()[1].strip()
+        raise UsageError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {reason}") from error
     model.student_config = config
+    if features_only:
+        return FeatureGetterNet(model, out_indices=tuple(range(len(model.feature_info)))).eval()
     return model.eval()
 
 
-def _features(model: StudentNet, architecture: Architecture, config: dict[str, Any]) -> Any:
-    extractor = create_model(
-        "distilnas_student",
-        architecture=architecture,
-        features_only=True,
-        num_classes=config["num_classes"],
-        in_chans=config["in_chans"],
-    )
-    own = extractor.state_dict()
-    weights = {f"model.{key}": value for key, value in model.state_dict().items()}
-    extractor.load_state_dict({key: weights[key] for key in own})
-    return extractor.eval()
+def _read_weights(path: Path, architecture: Architecture) -> dict[str, Tensor]:
+    """Tensors by name; equal shapes are not enough: the file must name the architecture it was saved from."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            saved_from = (file.metadata() or {}).get("architecture_hash")
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"cannot read {path}: {error}; export the student again.") from error
+    if saved_from != architecture.fingerprint:
+        raise UsageError(
+            f"{path} belongs to architecture {saved_from}, {CONFIG} beside it to {architecture.fingerprint}; "
+            "export the student again."
+        )
+    return state
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}; a student folder holds {WEIGHTS} and {CONFIG}.") from error
     if not isinstance(config, dict) or config.get("schema") != SCHEMA:
         raise UsageError(f"{path} is not a student of schema {SCHEMA}.")
+    for key, kind in _NEEDED.items():
+        if not isinstance(config.get(key), kind):
+            raise UsageError(f"{path} is damaged: {key} must be a {kind.__name__}; export the student again.")
     return config

@@ -1,7 +1,7 @@
 """The network of an architecture: a timm EfficientNet whose stem, stages and head come from our factory.
 
-Parameter names are timm's (``conv_stem bn1 blocks.S.I... conv_head bn2 classifier``; fixed stem layers form stage 0), and
-so are the methods: ``forward_features``, ``forward_head``, ``reset_classifier``, ``features_only`` and the rest.
+Parameter names are timm's (``conv_stem bn1 blocks.S.I... conv_head bn2 classifier``; fixed stem layers form stage 0),
+and so are the methods: ``forward_features``, ``forward_head``, ``reset_classifier``, ``features_only`` and the rest.
 """
 
 import itertools
@@ -37,6 +37,7 @@ class StudentNet(EfficientNet):
         nn.Module.__init__(self)  # EfficientNet's own constructor would build from its block strings
         stem, head = architecture.stem, architecture.head
         self.architecture = architecture
+        self.student_config: dict[str, Any] = {}  # filled by load_student
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -49,9 +50,12 @@ class StudentNet(EfficientNet):
         self.feature_info = _feature_info(architecture, stages)
         self.stage_ends = [info["stage"] for info in self.feature_info]
         last = architecture.blocks[-1].width
-        self.conv_head, self.bn2 = conv_norm_act(last, head.width, kernel=1, stride=1, act=head.act, norm_layer=norm_layer)
+        self.conv_head, self.bn2 = conv_norm_act(
+            last, head.width, kernel=1, stride=1, act=head.act, norm_layer=norm_layer
+        )
         self.num_features = head.width
-        self.global_pool, self.classifier = create_classifier(head.width, num_classes, pool_type=global_pool)
+        pool, classifier = create_classifier(head.width, num_classes, pool_type=global_pool)  # type: ignore[misc]
+        self.global_pool, self.classifier = pool, classifier
         self.head_hidden_size = head.width * self.global_pool.feat_mult()
         efficientnet_init_weights(self)
 
@@ -66,7 +70,10 @@ def distilnas_student(pretrained: bool = False, *, architecture: Architecture | 
     """Entry of timm's registry: ``timm.create_model('distilnas_student', architecture=TEXT_OR_OBJECT, ...)``."""
     if isinstance(architecture, str):
         architecture = Architecture.parse(architecture)
-    features = {"feature_cls": "getter", "out_indices": tuple(range(len(_feature_info(architecture, _stages(architecture)))))}
+    features = {
+        "feature_cls": "getter",
+        "out_indices": tuple(range(len(_feature_info(architecture, _stages(architecture))))),
+    }
     return build_model_with_cfg(
         StudentNet,
         "distilnas_student",
@@ -84,12 +91,15 @@ def _stages(architecture: Architecture) -> list[list[_Layer]]:
     """Stages as lists of layers; the stem's fixed layers, where there are any, are the first stage."""
     fixed = [(layer.op, layer.width, layer.stride) for layer in architecture.stem.layers]
     searched = [
-        [(op, block.width, block.stride if i == 0 else 1) for i, op in enumerate(block.ops)] for block in architecture.blocks
+        [(op, block.width, block.stride if i == 0 else 1) for i, op in enumerate(block.ops)]
+        for block in architecture.blocks
     ]
     return [fixed, *searched] if fixed else searched
 
 
-def _build_stages(stages: list[list[_Layer]], in_width: int, norm_layer: NormLayer, drop_path_rate: float) -> list[nn.Module]:
+def _build_stages(
+    stages: list[list[_Layer]], in_width: int, norm_layer: NormLayer, drop_path_rate: float
+) -> list[nn.Module]:
     total = sum(map(len, stages))
     index = itertools.count()
     built = []
@@ -104,7 +114,7 @@ def _build_stages(stages: list[list[_Layer]], in_width: int, norm_layer: NormLay
 
 
 def _feature_info(architecture: Architecture, stages: list[list[_Layer]]) -> list[dict[str, Any]]:
-    """timm's record of where the resolution changes: the last stage before each change (stage 0 is the stem convolution)."""
+    """timm's record of where the resolution changes: the last stage before each change (0 is the stem convolution)."""
     infos = [{"stage": 0, "num_chs": architecture.stem.width, "reduction": architecture.stem.stride, "module": "bn1"}]
     for number, stage in enumerate(stages, start=1):
         reduction = infos[-1]["reduction"]

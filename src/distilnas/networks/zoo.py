@@ -17,7 +17,7 @@ _FILE = resources.files("distilnas.networks") / "zoo.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class ZooEntry:
-    """A published network. ``architecture`` is None for a timm model (``timm_name``); accuracies in percent, on ImageNet."""
+    """A published network. ``architecture`` is None for a timm model (``timm_name``); accuracies: ImageNet, percent."""
 
     resolution: int
     source: str
@@ -28,7 +28,7 @@ class ZooEntry:
 
 
 def _entries() -> dict[str, ZooEntry]:
-    data = yaml.safe_load(_FILE.read_text())
+    data = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     entries = {}
     for name, entry in data.items():
         text = entry.pop("architecture", None)

@@ -1,22 +1,21 @@
-"""A DNA run, step by step: data, teacher, space, distill, rate, cost, solve, additivity, retrain, evaluate, export, report.
+"""A DNA run, step by step: data, teacher, space, distill, rate, cost, solve, additivity, retrain, evaluate, export.
 
-Every method is one step. It calls the steps it depends on, which return at once when their artefacts are there, and hands
-their keys to the run store as its own inputs; so any step can be asked for at any time, and only what changed is done again.
+Every method is one step. It calls the steps it depends on, which return at once when their artefacts are there, and
+hands their keys to the run store as its own inputs; so any step can be asked for at any time, and only what changed is
+done again.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
 
 from distilnas.costing import cost_table, profile
-from distilnas.data import DataSplits, ImageSet, Preprocessing, eval_transform, make_loader, train_transform
+from distilnas.data import DataSplits
 from distilnas.errors import UsageError
 from distilnas.export import export_onnx
 from distilnas.files import read_json, write_bytes, write_json
@@ -25,43 +24,41 @@ from distilnas.networks import load_student, save_student
 from distilnas.networks.files import CONFIG as STUDENT_CONFIG
 from distilnas.networks.files import WEIGHTS as STUDENT_WEIGHTS
 from distilnas.recipes import inputs as given
+from distilnas.recipes.materials import Batches, Materials, finish_training
 from distilnas.recipes.settings import Settings
-from distilnas.recipes.solving import limits_of, random_choices, random_in_budget, read_choice, solve_run
+from distilnas.recipes.solving import check_budget, limits_of, random_choices, random_in_budget, read_choice, solve_run
 from distilnas.recipes.spaces import resolve_space
 from distilnas.retrain import retrain
-from distilnas.runtime.device import Device
-from distilnas.runtime.progress import Progress, SilentProgress
-from distilnas.runtime.seeds import derive_seed, torch_seed
-from distilnas.runtime.store import Run, StepRecord, key_of
+from distilnas.runtime.seeds import derive_seed
+from distilnas.runtime.store import Run, StepRecord
 from distilnas.space import Architecture, SearchSpace
 from distilnas.supernet import Supernet, build_supernet
 from distilnas.tables import CostTable, RatingTable
 from distilnas.teachers import TeacherBlocks
-from distilnas.training import ClassifierSettings, Loop, Trained, TrainingLog, accuracy, train_classifier
 
-CHECKPOINT = "checkpoint.safetensors"
 ADDITIVITY_SAMPLES = 30
 
 
 class DnaRun:
-    """The steps of one run. ``own_teacher``: the user's trained module, in place of a timm model."""
+    """The steps of one run, made from ``materials``."""
 
-    def __init__(
-        self,
-        run: Run,
-        settings: Settings,
-        *,
-        progress: Progress | None = None,
-        own_teacher: nn.Module | None = None,
-        preprocessing: Preprocessing | None = None,
-    ) -> None:
-        self.run, self.settings = run, settings
-        self.progress = progress or SilentProgress()
-        if settings.runtime.threads:
-            torch.set_num_threads(settings.runtime.threads)
-        self.device = Device(settings.runtime.accelerator, settings.runtime.precision)
-        self.own_teacher = own_teacher
-        self.preprocessing = preprocessing or given.teacher_preprocessing(settings.teacher, settings.data)
+    def __init__(self, run: Run, materials: Materials) -> None:
+        self.run, self.materials = run, materials
+        self.settings: Settings = materials.settings
+        self.device, self.progress, self.preprocessing = materials.device, materials.progress, materials.preprocessing
+
+    def check(self) -> None:
+        """Raise what is known to be wrong before the run writes or trains anything; cheap for a run that was begun."""
+        if (self.run.folder / "space" / "step.json").exists():
+            teacher, space = self.teacher().result, self.search_space
+            number = len(self.data().result["classes"])
+        else:
+            teacher = self.materials.describe_teacher(self.materials.new_teacher())
+            space = resolve_space(self.settings.space, teacher["partition"])
+            number = len(self.materials.splits.train.classes)
+        for block in self.settings.distill.block_indices(len(space.blocks)):
+            self.settings.distill.block_optim(block, len(space.blocks))
+        check_budget(space, cost_table(space, **self._sizes(number)), limits_of(self.settings.solve, teacher))
 
     # Steps
 
@@ -70,7 +67,7 @@ class DnaRun:
         settings = self._plain("data")
 
         def work(folder: Path) -> dict[str, Any]:
-            return given.describe_splits(self._splits, self.settings.data)
+            return given.describe_splits(self.materials.splits, self.settings.data)
 
         return self._step("data", {"data": settings, "rating": self.settings.rate.images}, work)
 
@@ -78,14 +75,14 @@ class DnaRun:
         """Create, load and fit the teacher; propose its blocks."""
 
         def work(folder: Path) -> dict[str, Any]:
-            model, log = self._make_teacher(folder)
+            model, log = self.materials.fit_teacher(folder, self.splits)
             given.save_teacher(model, folder)
-            name = self.settings.teacher.model if self.own_teacher is None else type(model).__name__
-            result = given.describe_teacher(model, self.settings.teacher, name, self.preprocessing)
-            result["val_top1"] = accuracy(model, self._eval_batches(self.splits.validation), self.device)
-            return result | self._finish_training(folder, log)
+            finish_training(folder, log)
+            return self.materials.describe_teacher(model) | {
+                "val_top1": self.materials.accuracy(model, self.splits.validation)
+            }
 
-        own = None if self.own_teacher is None else _weights_key(self.own_teacher)
+        own = self.materials.own.key if self.materials.own else None
         keys = {"data": self.data().key, "teacher": self._plain("teacher"), "own": own}
         return self._step("teacher", keys | {"preprocessing": self.preprocessing.to_dict()}, work)
 
@@ -95,7 +92,11 @@ class DnaRun:
         def work(folder: Path) -> dict[str, Any]:
             space = resolve_space(self.settings.space, teacher["partition"])
             write_json(folder / "space.json", space.to_dict())
-            return {"name": space.name, "fingerprint": space.fingerprint, "num_architectures": str(space.num_architectures)}
+            return {
+                "name": space.name,
+                "fingerprint": space.fingerprint,
+                "num_architectures": str(space.num_architectures),
+            }
 
         teacher = self.teacher().result
         return self._step("space", {"partition": teacher["partition"], "space": self._plain("space")}, work)
@@ -106,12 +107,12 @@ class DnaRun:
         def work(folder: Path) -> dict[str, Any]:
             supernet = self._new_supernet()
             settings = self.settings.distill
-            train = self.splits.train
-            loop = self._loop("distill", folder, train, settings.epochs, settings.batch_size, settings.augment)
+            loop = self.materials.distill_loop(folder, self.splits.train)
             log = distill(supernet, self.teacher_blocks, settings, loop, device=self.device, seed=self.settings.seed)
             tensors = {key: value.detach().cpu().contiguous() for key, value in supernet.state_dict().items()}
             write_bytes(folder / "supernet.safetensors", save(tensors))
-            return {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}} | self._finish_training(folder, log)
+            finish_training(folder, log)
+            return {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}}
 
         keys = {"teacher": self.teacher().key, "space": self.space().key, "distill": self._plain("distill")}
         return self._step("distill", keys, work)
@@ -120,9 +121,13 @@ class DnaRun:
         """Rate every candidate on held-out training images."""
 
         def work(folder: Path) -> dict[str, Any]:
-            settings = self.settings.rate
             table = rate(
-                self.supernet, self.teacher_blocks, self._rating_batches, settings, device=self.device, progress=self.progress
+                self.supernet,
+                self.teacher_blocks,
+                self._rating_batches,
+                self.settings.rate,
+                device=self.device,
+                progress=self.progress,
             )
             table.save(folder / "ratings.npz")
             return {
@@ -136,14 +141,14 @@ class DnaRun:
 
     def cost(self) -> StepRecord:
         """Compute the cost tables of the space."""
-        settings = {"resolution": self.preprocessing.resolution, "num_classes": len(self.data().result["classes"])}
+        sizes = self._sizes(len(self.data().result["classes"]))
 
         def work(folder: Path) -> dict[str, Any]:
-            table = cost_table(self.search_space, **settings)
+            table = cost_table(self.search_space, **sizes)
             table.save(folder / "costs.npz")
             return {"costs": list(table.costs)}
 
-        return self._step("cost", {"space": self.space().key, **settings}, work)
+        return self._step("cost", {"space": self.space().key, **sizes}, work)
 
     def solve(self) -> StepRecord:
         """Find the best architecture under the budgets, with proof, alternatives and Pareto fronts."""
@@ -167,9 +172,14 @@ class DnaRun:
         solution = self.solve().result["choice"]
 
         def work(folder: Path) -> dict[str, Any]:
-            choices = [read_choice(solution), *random_choices(self.search_space, ADDITIVITY_SAMPLES, self.settings.seed)]
+            choices = [
+                read_choice(solution),
+                *random_choices(self.search_space, ADDITIVITY_SAMPLES, self.settings.seed),
+            ]
             batches = self._rating_batches
-            found = measure_additivity(self.supernet, self.teacher_blocks, self.ratings, choices, batches, device=self.device)
+            found = measure_additivity(
+                self.supernet, self.teacher_blocks, self.ratings, choices, batches, device=self.device
+            )
             write_json(folder / "additivity.json", found.to_dict())
             return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho}
 
@@ -187,11 +197,11 @@ class DnaRun:
                 num_classes=len(classes),
                 seed=self.settings.seed,
                 name=f"retrain {found.fingerprint[:6]}",
-                **self._training_inputs(folder),
+                **self.materials.training_inputs(folder, self.splits),
             )
             save_student(folder, trained.model, classes=classes, preprocessing=self.preprocessing.to_dict())  # type: ignore[arg-type]
-            counts = profile(trained.model, self.preprocessing.resolution)
-            return asdict(counts) | {"architecture": str(found)} | self._finish_training(folder, trained.log)
+            finish_training(folder, trained.log)
+            return asdict(profile(trained.model, self.preprocessing.resolution)) | {"architecture": str(found)}
 
         keys = {"data": self.data().key, "architecture": str(found), "retrain": self._plain("retrain")}
         keys["preprocessing"] = self.preprocessing.to_dict()
@@ -202,7 +212,7 @@ class DnaRun:
         retrained = self.retrain(architecture)
 
         def work(folder: Path) -> dict[str, Any]:
-            return self._test(self.device.module(load_student(retrained.folder)))
+            return self.materials.test(load_student(retrained.folder), self.splits.test)
 
         name = retrained.name.replace("/retrain", "/evaluate")
         return self._step(name, {"retrain": retrained.key, "data": self.data().key}, work)
@@ -211,7 +221,7 @@ class DnaRun:
         """Test the teacher on the same images."""
 
         def work(folder: Path) -> dict[str, Any]:
-            return self._test(self.device.module(self.teacher_blocks.model))
+            return self.materials.test(self.teacher_blocks.model, self.splits.test)
 
         return self._step("evaluate-teacher", {"teacher": self.teacher().key, "data": self.data().key}, work)
 
@@ -233,7 +243,7 @@ class DnaRun:
         def work(folder: Path) -> dict[str, Any]:
             for name in (STUDENT_WEIGHTS, STUDENT_CONFIG):
                 write_bytes(folder / name, (retrained.folder / name).read_bytes())
-            images, _ = next(iter(self._eval_batches(self.splits.validation)))
+            images, _ = next(iter(self.materials.eval_batches(self.splits.validation)))
             return asdict(export_onnx(load_student(folder), folder / "model.onnx", images[:32]))
 
         return self._step(retrained.name.replace("/retrain", "/export"), {"retrain": retrained.key}, work)
@@ -244,22 +254,16 @@ class DnaRun:
     def splits(self) -> DataSplits:
         """The images, checked to be those that the run began with."""
         recorded = self.data().result["fingerprint"]
-        if given.describe_splits(self._splits, self.settings.data)["fingerprint"] != recorded:
+        splits = self.materials.splits
+        if given.describe_splits(splits, self.settings.data)["fingerprint"] != recorded:
             raise UsageError(f"the images changed since {self.run.folder} was begun; give another folder with --run.")
-        return self._splits
+        return splits
 
     @cached_property
     def teacher_blocks(self) -> TeacherBlocks:
         """The frozen teacher with this run's weights."""
         record = self.teacher()
-        if self.own_teacher is not None:
-            model = self.own_teacher
-        else:
-            number = len(self.data().result["classes"])
-            model = given.create_teacher(
-                self.settings.teacher.model, num_classes=number, model_kwargs=self.settings.teacher.model_kwargs
-            )
-        self.device.module(model)
+        model = self.materials.empty_teacher(len(self.data().result["classes"]))
         return given.load_teacher(model, record.folder, record.result["partition"])
 
     @cached_property
@@ -290,108 +294,24 @@ class DnaRun:
         """The architecture that the solve step chose."""
         return Architecture.parse(self.solve().result["architecture"])
 
-    @cached_property
-    def _splits(self) -> DataSplits:
-        return given.load_splits(self.settings)
-
-    def _plain(self, part: str) -> Any:
-        return self.settings.to_dict()[part]
-
-    def _step(self, name: str, inputs: dict[str, Any], work: Any) -> StepRecord:
-        inputs = inputs | {"seed": self.settings.seed}
-        if self.run.finished(name, inputs) is None:
-            self.progress.message(name)
-        return self.run.step(name, json.loads(json.dumps(inputs)), work)
-
-    def _make_teacher(self, folder: Path) -> tuple[nn.Module, TrainingLog | None]:
-        number = len(self.splits.train.classes)
-        with torch_seed(derive_seed(self.settings.seed, 7)):
-            model = self.own_teacher or given.new_teacher(self.settings.teacher, number)
-        given.check_classes(model, number)
-        self.device.module(model)
-        if self.settings.teacher.fit is None:
-            return model.eval(), None
-        trained = self._fit(model, self.settings.teacher.fit, folder)
-        return trained.model, trained.log
-
-    def _fit(self, model: nn.Module, settings: ClassifierSettings, folder: Path) -> Trained:
-        return train_classifier(
-            model, settings=settings, name="fit teacher", seed=self.settings.seed, **self._training_inputs(folder)
-        )
+    def _rating_batches(self) -> Batches:
+        return self.materials.eval_batches(self.splits.rating, self.settings.rate.batch_size, drop_last=True)
 
     def _new_supernet(self) -> Supernet:
         channels = tuple(tap["channels"] for tap in self.teacher().result["partition"]["taps"])
         adapters = self.settings.distill.adapters
         return build_supernet(self.search_space, channels, adapters=adapters, seed=derive_seed(self.settings.seed, 8))
 
-    def _training_inputs(self, folder: Path) -> dict[str, Any]:
-        return {
-            "images": self.splits.train,
-            "validation": self.splits.validation,
-            "preprocessing": self.preprocessing,
-            "device": self.device,
-            "checkpoint": folder / CHECKPOINT,
-            "progress": self.progress,
-            "checkpoint_seconds": self.settings.runtime.checkpoint_seconds,
-            "workers": self.settings.runtime.workers,
-        }
+    def _sizes(self, num_classes: int) -> dict[str, int]:
+        return {"resolution": self.preprocessing.resolution, "num_classes": num_classes}
 
-    def _loop(self, name: str, folder: Path, images: ImageSet, epochs: int, batch_size: int, augment: Any) -> Loop:
-        transform = train_transform(self.preprocessing, augment)
-        size = min(batch_size, len(images))
+    def _plain(self, part: str) -> Any:
+        return self.settings.to_dict()[part]
 
-        def batches(epoch: int, start: int) -> Iterable[tuple[Tensor, Tensor]]:
-            return make_loader(
-                images,
-                transform,
-                batch_size=size,
-                seed=derive_seed(self.settings.seed, 9),
-                epoch=epoch,
-                shuffle=True,
-                drop_last=True,
-                workers=self.settings.runtime.workers,
-                start_batch=start,
-            )
-
-        return Loop(
-            name=name,
-            epochs=epochs,
-            steps_per_epoch=len(images) // size,
-            batches=batches,
-            checkpoint=folder / CHECKPOINT,
-            progress=self.progress,
-            checkpoint_seconds=self.settings.runtime.checkpoint_seconds,
-        )
-
-    def _eval_batches(self, images: ImageSet, batch_size: int = 256, *, drop_last: bool = False) -> Iterable[tuple[Tensor, Tensor]]:
-        return make_loader(
-            images,
-            eval_transform(self.preprocessing),
-            batch_size=min(batch_size, len(images)),
-            seed=0,
-            epoch=0,
-            shuffle=False,
-            drop_last=drop_last,
-            workers=self.settings.runtime.workers,
-        )
-
-    def _rating_batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        return self._eval_batches(self.splits.rating, self.settings.rate.batch_size, drop_last=True)
-
-    def _test(self, model: nn.Module) -> dict[str, Any]:
-        test = self.splits.test
-        top1, top5 = (accuracy(model, self._eval_batches(test), self.device, k=k) for k in (1, 5))
-        return {"top1": top1, "top5": top5, "images": len(test)}
-
-    def _finish_training(self, folder: Path, log: TrainingLog | None) -> dict[str, Any]:
-        """Write the training's history and remove its checkpoint."""
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-        if log is None:
-            return {}
-        write_json(folder / "history.json", asdict(log))
-        return {}
-
-
-def _weights_key(model: nn.Module) -> str:
-    """A hash of a module's weights and buffers."""
-    return key_of({name: float(value.double().sum()) for name, value in model.state_dict().items()})
+    def _step(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> StepRecord:
+        inputs = json.loads(json.dumps(inputs | {"seed": self.settings.seed}))
+        done = self.run.finished(name, inputs)
+        if done:
+            return done
+        self.progress.message(name)
+        return self.run.step(name, inputs, lambda folder: json.loads(json.dumps(work(folder))))

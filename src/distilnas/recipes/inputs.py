@@ -33,7 +33,9 @@ def load_splits(settings: Settings) -> DataSplits:
         train_images=data.train_images,
     )
     share = data.cache_mb / 4
-    return DataSplits(**{part: getattr(splits, part).decoded(share) for part in ("train", "validation", "rating", "test")})
+    return DataSplits(
+        **{part: getattr(splits, part).decoded(share) for part in ("train", "validation", "rating", "test")}
+    )
 
 
 def _read(data: DataSettings) -> tuple[ImageSet, ImageSet | None]:
@@ -64,7 +66,9 @@ def teacher_preprocessing(teacher: TeacherSettings, data: DataSettings) -> Prepr
     At a resolution of the user's choice the whole image is used (crop_pct 1).
     """
     config = get_pretrained_cfg(teacher.model, allow_unregistered=True)
-    preprocessing = Preprocessing.from_timm(config.to_dict() if config else {"input_size": (3, 224, 224)}, data.resolution)
+    preprocessing = Preprocessing.from_timm(
+        config.to_dict() if config else {"input_size": (3, 224, 224)}, data.resolution
+    )
     return preprocessing if data.resolution is None else replace(preprocessing, crop_pct=1.0)
 
 
@@ -83,7 +87,9 @@ def new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
 
 def save_teacher(model: nn.Module, folder: Path) -> None:
     """Keep the teacher's weights in the run."""
-    write_bytes(folder / WEIGHTS, save({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}))
+    # cloned, as weights may be shared between layers
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(tensors))
 
 
 def load_teacher(model: nn.Module, folder: Path, partition: dict[str, Any]) -> TeacherBlocks:
@@ -92,7 +98,9 @@ def load_teacher(model: nn.Module, folder: Path, partition: dict[str, Any]) -> T
     return TeacherBlocks(model, Partition.from_dict(partition))
 
 
-def describe_teacher(model: nn.Module, teacher: TeacherSettings, name: str, preprocessing: Preprocessing) -> dict[str, Any]:
+def describe_teacher(
+    model: nn.Module, teacher: TeacherSettings, name: str, preprocessing: Preprocessing
+) -> dict[str, Any]:
     """Counts and proposed partition of the teacher, as JSON values."""
     resolution = preprocessing.resolution
     counts = profile(model, resolution)
@@ -109,8 +117,11 @@ def describe_teacher(model: nn.Module, teacher: TeacherSettings, name: str, prep
     }
 
 
-def check_classes(model: nn.Module, num_classes: int) -> None:
-    """Raise ``UsageError`` when a user's own teacher has another number of outputs than there are classes."""
-    outputs = getattr(model, "num_classes", num_classes)
-    if outputs != num_classes:
-        raise UsageError(f"the teacher has {outputs} outputs, the images have {num_classes} classes; fit it first, or give other images.")
+def check_classes(model: nn.Module, num_classes: int, resolution: int) -> None:
+    """Raise ``UsageError`` when a teacher does not give one output for each class."""
+    _, _, outputs = count(model, (3, resolution, resolution))
+    if outputs != (num_classes,):
+        raise UsageError(
+            f"a teacher gives one output for each class: the images have {num_classes} classes, {type(model).__name__} "
+            f"gives {' x '.join(map(str, outputs))} outputs; give it a classifier of {num_classes}."
+        )

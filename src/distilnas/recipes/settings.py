@@ -13,6 +13,7 @@ from distilnas.space import FittedSpace
 from distilnas.training import ClassifierSettings
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
+OWN = "own"
 IDENTITY = ("seed", "data", "teacher", "space", "distill", "rate")
 
 
@@ -20,9 +21,10 @@ IDENTITY = ("seed", "data", "teacher", "space", "distill", "rate")
 class DataSettings:
     """Which images. ``source`` is ``digits`` (bundled with scikit-learn) or ``folder`` (then ``path``).
 
-    A folder holds train/CLASS/* and test/CLASS/*, or CLASS/* from which ``test_fraction`` is split off. ``validation`` is the
-    number (or share) of training images that only monitor. ``train_images`` uses a stratified subset (None: all).
-    ``resolution`` None is the teacher's own. ``cache_mb``: decode once and keep in memory up to this size.
+    A folder holds train/CLASS/* and test/CLASS/*, or CLASS/* from which ``test_fraction`` is split off.
+    ``validation``: number (or share) of training images that only monitor. ``train_images``: a stratified subset of so
+    many (None: all). ``resolution`` None is the teacher's own. ``cache_mb``: decode once and keep in memory up to this
+    size.
     """
 
     source: Literal["digits", "folder"] = "folder"
@@ -32,18 +34,23 @@ class DataSettings:
     validation: int | float = 0.05
     train_images: int | None = None
     max_bad_share: float = 0.05
-    cache_mb: float = 2048
+    cache_mb: float = 2048.0
 
     def __post_init__(self) -> None:
         if self.source == "folder" and not self.path:
-            raise UsageError("data.path is missing: give the image folder, e.g. data.path=photos, or data.source=digits.")
+            raise UsageError(
+                "data.path is missing: give the image folder, e.g. data.path=photos, or data.source=digits."
+            )
+        if self.validation <= 0:
+            raise UsageError(f"data.validation must be above 0 (a number of images or a share), got {self.validation}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherSettings:
     """Which teacher: any timm model name; weights from the hub (``pretrained``) or a local file (``weights``); ``fit``
     trains or fine-tunes it on the images. ``weights_by_order`` takes a file's values in order, for foreign key names.
-    ``partition``: auto, stage, resolution, or a list of module paths.
+    ``partition``: auto, stage, resolution, or a list of module paths. ``model`` own: the trained module handed to
+    ``run_dna``; only ``partition`` and ``fit`` apply to it.
     """
 
     model: str = "efficientnet_b0"
@@ -56,8 +63,15 @@ class TeacherSettings:
 
     def __post_init__(self) -> None:
         if self.pretrained and self.weights:
-            raise UsageError("teacher.pretrained and teacher.weights exclude each other: the hub's weights or a file's.")
-        if not (self.pretrained or self.weights or self.fit):
+            raise UsageError(
+                "teacher.pretrained and teacher.weights exclude each other: the hub's weights or a file's."
+            )
+        if self.model == OWN and (self.pretrained or self.weights or self.model_kwargs):
+            raise UsageError(
+                f"teacher.model={OWN} is your own trained module: leave out teacher.pretrained, teacher.weights and "
+                "teacher.model_kwargs."
+            )
+        if not (self.pretrained or self.weights or self.fit or self.model == OWN):
             raise UsageError(
                 "the teacher has no weights: set teacher.pretrained=true (hub), teacher.weights=FILE, or teacher.fit "
                 "(trained on your images)."
@@ -79,8 +93,8 @@ class SpaceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SolveSettings:
-    """Budgets: numbers (40M, 1.2M, 350000) or shares of the teacher's value (45%). ``alternatives``: how many k-best and how
-    many diverse ones to list."""
+    """Budgets: numbers (40M, 1.2M, 350000) or shares of the teacher's value (45%). ``alternatives``: how many k-best
+    and how many diverse ones to list."""
 
     max_macs: str | int | None = None
     max_params: str | int | None = None
@@ -91,8 +105,8 @@ class SolveSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomSettings:
-    """``number`` random networks of the same budget, retrained like the student, to compare with. Each costs as much MACs as
-    the budget allows: drawn uniformly among those between ``min_share`` and 100 % of the solution's MACs."""
+    """``number`` random networks of the same budget, retrained like the student, to compare with: drawn uniformly among
+    those that keep the limits and have at least ``min_share`` of the solution's MACs."""
 
     number: int = 0
     min_share: float = 0.9
@@ -100,7 +114,8 @@ class RandomSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSettings:
-    """Device (``auto cpu cuda``), precision as Lightning Fabric names it, loader processes, torch threads (None: torch's)."""
+    """Device (``auto cpu cuda``), precision as Lightning Fabric names it, loader processes, torch threads
+    (None: torch's own)."""
 
     accelerator: str = "auto"
     precision: str = "32-true"

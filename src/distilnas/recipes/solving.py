@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from distilnas.config import parse_amount
-from distilnas.errors import UsageError
+from distilnas.errors import InfeasibleError, UsageError
 from distilnas.recipes.settings import RandomSettings, SolveSettings
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import (
@@ -14,6 +14,7 @@ from distilnas.solve import (
     Solution,
     batch_ratings,
     diverse,
+    explain_infeasible,
     pareto_front,
     search_problem,
     solve,
@@ -21,9 +22,10 @@ from distilnas.solve import (
     to_choice,
 )
 from distilnas.space import Architecture, Candidate, Choice, SearchSpace
-from distilnas.tables import CostTable, RatingTable
+from distilnas.tables import CellRatings, CostTable, RatingTable
 
 SCHEMA = 1
+_DRAWS = 100_000
 
 
 def limits_of(settings: SolveSettings, teacher: dict[str, int]) -> tuple[Limit, ...]:
@@ -37,6 +39,16 @@ def limits_of(settings: SolveSettings, teacher: dict[str, int]) -> tuple[Limit, 
         if any(value is not None for value in ends.values()):
             limits.append(Limit(cost=cost, **ends))
     return tuple(limits)
+
+
+def check_budget(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...]) -> None:
+    """Raise ``InfeasibleError`` with what can be reached when no architecture keeps the limits; needs no ratings."""
+    nothing = [[np.zeros(cell.shape) for cell in block.cells] for block in space.blocks]
+    cells = tuple(tuple(CellRatings(mean=x, stderr=x, batches=x[None]) for x in block) for block in nothing)
+    ratings = RatingTable(space=space.fingerprint, metric="none", num_images=0, cells=cells)
+    reason = explain_infeasible(search_problem(space, ratings, costs), limits)
+    if reason.conflict:
+        raise InfeasibleError(reason.message())
 
 
 def solve_run(
@@ -82,7 +94,7 @@ def random_in_budget(
     """Random architectures that keep the limits and cost at least ``min_share`` of ``macs``, by rejection."""
     rng = derive_rng(seed, 6)
     found: dict[Architecture, None] = {}
-    for _ in range(100_000):
+    for _ in range(_DRAWS):
         if len(found) == settings.number:
             return list(found)
         choice = _draw(space, rng)
@@ -90,8 +102,8 @@ def random_in_budget(
         if total["macs"] >= settings.min_share * macs and all(limit.allows(total[limit.cost]) for limit in limits):
             found[space.architecture(choice)] = None
     raise UsageError(
-        f"found only {len(found)} of {settings.number} random networks between {settings.min_share:.0%} and 100 % of the "
-        "budget in 100,000 draws; lower random.min_share or random.number."
+        f"found only {len(found)} of {settings.number} random networks from {settings.min_share:.0%} of the solution's "
+        f"MACs to the budget in {_DRAWS:,} draws; lower random.min_share or random.number."
     )
 
 

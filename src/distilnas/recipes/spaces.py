@@ -36,8 +36,9 @@ def check_fit(space: SearchSpace, teacher: Partition) -> None:
         sizes = (-(-height // reduction), -(-width // reduction))
         if sizes != (tap.height, tap.width):
             raise UsageError(
-                f"block {index} of space {space.name!r} ends at {sizes[0]}x{sizes[1]} pixels, the teacher's ({tap.path}) at "
-                f"{tap.height}x{tap.width}; the strides must agree and data.resolution be divisible by {reduction}."
+                f"block {index} of space {space.name!r} ends at {sizes[0]}x{sizes[1]} pixels, the teacher's "
+                f"({tap.path}) at {tap.height}x{tap.width}; the strides must agree and "
+                f"data.resolution be divisible by {reduction}."
             )
 
 

@@ -11,6 +11,8 @@ from distilnas.config import flatten
 from distilnas.data import Preprocessing
 from distilnas.files import read_json, write_json, write_text
 from distilnas.recipes.dna import DnaRun
+from distilnas.recipes.materials import Materials
+from distilnas.recipes.own import own_teacher
 from distilnas.recipes.settings import Settings
 from distilnas.report import write_report
 from distilnas.runtime.progress import Progress
@@ -39,13 +41,22 @@ def run_dna(
 ) -> dict[str, Any]:
     """Run everything, or up to the step ``until`` (a name in ``STEPS``), continuing where ``folder`` stands.
 
-    ``teacher``: your own trained module in place of ``settings.teacher.model``, with the ``preprocessing`` it wants.
+    ``teacher``: your own trained module, one output per class, where ``settings.teacher.model`` is ``own``, with the
+    ``preprocessing`` it wants; it is copied, never changed. Data, teacher, partition, space and budget are checked
+    before anything is written or trained.
     Returns the content of ``summary.json``, or the step's result with ``until``.
     """
+    own = own_teacher(settings.teacher, teacher, preprocessing, folder)
+    materials = Materials(settings, own=own, progress=progress)
     with Run(folder) as run:
+        dna = DnaRun(run, materials)
+        begun = (folder / "run.json").exists()
+        if not begun:
+            dna.check()
         run.claim(flatten(settings.identity()))
+        if begun:
+            dna.check()
         write_text(folder / "config.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
-        dna = DnaRun(run, settings, progress=progress, own_teacher=teacher, preprocessing=preprocessing)
         if until is not None:
             record: StepRecord = STEPS[until](dna)
             return record.result | {"folder": str(record.folder), "skipped": record.skipped}

@@ -10,10 +10,13 @@ from distilnas.space import Architecture
 from distilnas.training import ClassifierSettings, Trained, train_classifier
 
 
-def retrain(architecture: Architecture, settings: ClassifierSettings, *, num_classes: int, seed: int, **training: Any) -> Trained:
+def retrain(
+    architecture: Architecture, settings: ClassifierSettings, *, num_classes: int, seed: int, **training: Any
+) -> Trained:
     """Build the network of ``architecture`` with fresh weights and train it.
 
-    ``training``: what ``train_classifier`` needs besides (images, validation, preprocessing, device, checkpoint, progress, ...).
+    ``training``: what ``train_classifier`` needs besides (images, validation, preprocessing, device, checkpoint,
+    progress, ...).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 3))

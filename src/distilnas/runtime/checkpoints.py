@@ -33,8 +33,8 @@ def load_tree(path: Path) -> Any:
         return _decode(json.loads(text), tensors)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UsageError(
-            f"the checkpoint {path} is damaged ({error}). Delete this file and run the same command again: only the work "
-            "of its step since its start is repeated."
+            f"the checkpoint {path} is damaged ({error}). Delete this file and run the same command again: only the "
+            "work of its step since its start is repeated."
         ) from error
 
 
@@ -44,6 +44,8 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {_TENSOR: name}
     if isinstance(value, dict):
+        if not all(isinstance(key, (str, int)) for key in value):
+            raise TypeError(f"keys in a checkpoint are str or int, got {list(value)}")
         return {_PAIRS: [[key, _encode(item, tensors)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         return [_encode(item, tensors) for item in value]

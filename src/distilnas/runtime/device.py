@@ -11,10 +11,18 @@ from torch import Tensor, nn
 from distilnas.errors import UsageError
 
 
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
 class Device:
-    """One device and precision; every training and rating moves its tensors and modules through here."""
+    """One device and precision; every training and rating moves its tensors and modules through here.
+
+    ``precision`` is named as Lightning Fabric names it: those without loss scaling and with weights in float32.
+    """
 
     def __init__(self, accelerator: str = "auto", precision: str = "32-true") -> None:
+        if precision not in PRECISIONS:
+            raise UsageError(f"unknown precision {precision!r}; valid: {', '.join(PRECISIONS)}.")
         try:
             self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
         except (ValueError, RuntimeError, TypeError) as error:

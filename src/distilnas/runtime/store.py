@@ -1,7 +1,7 @@
 """The run folder: the interface between steps.
 
-A step reads and writes named files below its own folder and finishes by writing ``step.json`` with a key: the hash of all it
-depends on. A step that finds a finished record with the same key and intact files is skipped; so resuming, solving for
+A step reads and writes named files below its own folder and finishes by writing ``step.json`` with a key: the hash of
+all it depends on. A step that finds a finished record with the same key and intact files is skipped; so resuming, solving for
 another budget and working in several places are one mechanism.
 """
 
@@ -47,14 +47,16 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"the run folder {folder} is a file; give a folder.")
         try:
+            if folder.exists() and not folder.is_dir():
+                raise UsageError(f"the run folder {folder} is a file; give a folder.")
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / ".lock")
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise UsageError(f"another process is working on {folder}; wait for it, or give another folder with --run.") from error
+            raise UsageError(
+                f"another process is working on {folder}; wait for it, or give another folder with --run."
+            ) from error
         except OSError as error:
             raise UsageError(f"cannot work in the run folder {folder}: {error.strerror}.") from error
 
@@ -73,22 +75,22 @@ class Run:
         if not path.exists():
             others = [p.name for p in self.folder.iterdir() if p.name != ".lock"]
             if others:
-                raise UsageError(f"{self.folder} holds other files ({', '.join(sorted(others)[:3])}); give an empty folder with --run.")
+                shown = ", ".join(sorted(others)[:3])
+                raise UsageError(f"{self.folder} holds other files ({shown}); give an empty folder with --run.")
             write_json(path, {"schema": SCHEMA, "identity": identity})
             return
         saved = read_json(path).get("identity", {})
         changed = sorted(key for key in saved.keys() | identity.keys() if saved.get(key) != identity.get(key))
         if changed:
             shown = "; ".join(f"{key}: {saved.get(key)!r} there, {identity.get(key)!r} asked" for key in changed[:3])
-            raise UsageError(f"{self.folder} is a run of another configuration ({shown}). Give another folder with --run.")
+            raise UsageError(
+                f"{self.folder} is a run of another configuration ({shown}). Give another folder with --run."
+            )
 
     def finished(self, name: str, inputs: dict[str, Any]) -> StepRecord | None:
         """The record of step ``name`` if it was finished with these inputs and its files are intact."""
         folder = self.folder / name
-        try:
-            record = json.loads((folder / _RECORD).read_text())
-        except (OSError, ValueError):
-            return None
+        record = _read_record(folder / _RECORD)
         if record.get("schema") != SCHEMA or record.get("key") != key_of(inputs):
             return None
         damaged = [f for f, size in record["files"].items() if not _has_size(folder / f, size)]
@@ -96,7 +98,12 @@ class Run:
             _LOG.warning("step %s is done again: %s changed since it finished", name, ", ".join(damaged))
             return None
         return StepRecord(
-            name=name, folder=folder, key=record["key"], result=record["result"], seconds=record["seconds"], skipped=True
+            name=name,
+            folder=folder,
+            key=record["key"],
+            result=record["result"],
+            seconds=record["seconds"],
+            skipped=True,
         )
 
     def step(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> StepRecord:
@@ -128,11 +135,20 @@ class Run:
     def _prepare(self, folder: Path, key: str) -> None:
         """Keep what an interrupted attempt with the same key left; remove anything else."""
         marker = folder / "started.json"
-        same = marker.exists() and read_json(marker).get("key") == key
+        same = _read_record(marker).get("key") == key
         if folder.exists() and not same:
             shutil.rmtree(folder)
         if not same:
             write_json(marker, {"key": key})
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file is missing or damaged: its step is then done again."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _files(folder: Path) -> list[Path]:

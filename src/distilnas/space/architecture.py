@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from distilnas.errors import UsageError
-from distilnas.space.ops import Op, check_activation, parse_op
+from distilnas.space.ops import Op, check_activation, check_positive, parse_op
 
 SCHEMA = 1
-
-
-def _positive(what: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(f"{what} must be at least 1, got {value}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +25,8 @@ class FixedLayer:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        _positive("layer width", self.width)
-        _positive("layer stride", self.stride)
+        check_positive("layer width", self.width)
+        check_positive("layer stride", self.stride)
 
     def __str__(self) -> str:
         return f"{self.op}:{self.width}/{self.stride}"
@@ -47,8 +42,8 @@ class Stem:
     layers: tuple[FixedLayer, ...] = ()
 
     def __post_init__(self) -> None:
-        _positive("stem width", self.width)
-        _positive("stem stride", self.stride)
+        check_positive("stem width", self.width)
+        check_positive("stem stride", self.stride)
         check_activation(self.act)
 
     @property
@@ -76,7 +71,7 @@ class Head:
     act: str
 
     def __post_init__(self) -> None:
-        _positive("head width", self.width)
+        check_positive("head width", self.width)
         check_activation(self.act)
 
     def __str__(self) -> str:
@@ -92,8 +87,8 @@ class Block:
     ops: tuple[Op, ...]
 
     def __post_init__(self) -> None:
-        _positive("block width", self.width)
-        _positive("block stride", self.stride)
+        check_positive("block width", self.width)
+        check_positive("block stride", self.stride)
         if not self.ops:
             raise UsageError("a block needs at least one layer, got none.")
 
@@ -146,7 +141,7 @@ class Architecture:
                 for b in data["blocks"]
             )
             return cls(stem=stem_from_dict(data["stem"]), blocks=blocks, head=Head(**data["head"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"not an architecture: {error}; valid: what `Architecture.to_dict` writes.") from error
 
     @classmethod
@@ -179,8 +174,13 @@ def stem_to_dict(stem: Stem) -> dict[str, Any]:
 
 def stem_from_dict(data: dict[str, Any]) -> Stem:
     """Read ``stem_to_dict``; ``layers`` and ``stride`` may be left out."""
-    layers = tuple(FixedLayer(**{**x, "op": parse_op(x["op"])}) for x in data.get("layers", ()))
-    return Stem(**{**data, "layers": layers})
+    rest = dict(data)
+    layers = tuple(_read_layer(**layer) for layer in rest.pop("layers", ()))
+    return Stem(**rest, layers=layers)
+
+
+def _read_layer(op: str, width: int, stride: int = 1) -> FixedLayer:
+    return FixedLayer(op=parse_op(op), width=width, stride=stride)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -190,7 +190,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 def _parse_stem(words: list[str]) -> Stem:
     width, stride = _parse_size(words[1])
-    layers = []
+    layers: list[FixedLayer] = []
     for word in words[3:]:
         op, size = word.split(":")
         layer_width, layer_stride = _parse_size(size)

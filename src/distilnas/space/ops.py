@@ -2,13 +2,14 @@
 
 Text forms, used in presets, architecture files and reports::
 
-    mb_k5_e6_se0.25_silu   MBConv: depthwise kernel 5, expansion 6, squeeze-and-excite ratio 0.25 of the layer's INPUT width, SiLU
+    mb_k5_e6_se0.25_silu   MBConv: depthwise kernel 5, expansion 6, squeeze-and-excite to 0.25 of the INPUT width, SiLU
     mb_k3_e3_relu          MBConv without squeeze-and-excite
     id                     identity; where stride or width change it is a 1x1 convolution, then batch norm
 """
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from distilnas.errors import UsageError
 
@@ -20,6 +21,12 @@ def check_activation(name: str) -> None:
     """Raise ``UsageError`` unless ``name`` is one of ``ACTIVATIONS``."""
     if name not in ACTIVATIONS:
         raise UsageError(f"unknown activation {name!r}; valid: {', '.join(ACTIVATIONS)}.")
+
+
+def check_positive(what: str, value: object) -> None:
+    """Raise ``UsageError`` unless ``value`` is a whole number from 1; ``what`` names it in the message."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{what} must be a whole number from 1, got {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +43,17 @@ class MBConv:
     se: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kernel < 1 or self.kernel % 2 == 0:
-            raise UsageError(f"MBConv kernel must be an odd number from 1, got {self.kernel}.")
-        if self.expansion < 1:
-            raise UsageError(f"MBConv expansion must be at least 1, got {self.expansion}.")
+        check_positive("MBConv kernel", self.kernel)
+        if self.kernel % 2 == 0:
+            raise UsageError(f"MBConv kernel must be odd, got {self.kernel}.")
+        check_positive("MBConv expansion", self.expansion)
         if not 0 <= self.se <= 1:
             raise UsageError(f"MBConv se ratio must be between 0 and 1, got {self.se}.")
         check_activation(self.act)
 
     def __str__(self) -> str:
-        se = f"_se{self.se:g}" if self.se else ""
+        # all digits and no exponent: equal text means equal op
+        se = f"_se{Decimal(str(float(self.se))).normalize():f}" if self.se else ""
         return f"mb_k{self.kernel}_e{self.expansion}{se}_{self.act}"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
 
@@ -24,18 +25,18 @@ def preset(name: str) -> SearchSpace:
     """A shipped search space; raises ``UsageError`` with the nearest names."""
     if name not in preset_names():
         raise UsageError(f"unknown search space {name!r}; {nearest(name, preset_names())}")
-    return SearchSpace.from_dict(yaml.safe_load((_PRESETS / f"{name}.yaml").read_text()))
+    return SearchSpace.from_dict(yaml.safe_load((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def read_space(path: Path) -> SearchSpace:
     """A search space from a YAML or JSON file in the form of the presets."""
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read search space {path}: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{path} is not a search space: a mapping with stem, blocks and head is needed.")
-    return SearchSpace.from_dict(data)
+    return SearchSpace.from_dict(cast("dict[str, Any]", data))
 
 
 def round_width(width: float, divisor: int = 8) -> int:
@@ -62,7 +63,9 @@ class FittedSpace:
 
     def ops(self) -> tuple[Op, ...]:
         """All ops of a layer, expansion varying slowest."""
-        return tuple(MBConv(kernel=k, expansion=e, se=self.se, act=self.act) for e in self.expansions for k in self.kernels)
+        return tuple(
+            MBConv(kernel=k, expansion=e, se=self.se, act=self.act) for e in self.expansions for k in self.kernels
+        )
 
     def fit(self, channels: Sequence[int], reductions: Sequence[int]) -> SearchSpace:
         """The space for a teacher whose blocks emit ``channels`` at ``reductions`` of the input resolution.

@@ -13,7 +13,7 @@ from typing import Any
 
 from distilnas.errors import UsageError
 from distilnas.space.architecture import Architecture, Block, Head, Stem, stem_from_dict, stem_to_dict
-from distilnas.space.ops import Op, parse_op
+from distilnas.space.ops import Op, check_positive, parse_op
 
 SCHEMA = 1
 
@@ -26,8 +26,9 @@ class CellSpec:
     layers: tuple[tuple[Op, ...], ...]
 
     def __post_init__(self) -> None:
-        if self.width < 1 or not self.layers or not all(self.layers):
-            raise UsageError(f"a cell needs a positive width and at least one op in every layer, got {self}.")
+        check_positive("cell width", self.width)
+        if not self.layers or not all(self.layers):
+            raise UsageError(f"a cell needs at least one layer, and one op in every layer, got {self}.")
         for ops in self.layers:
             if len(set(ops)) != len(ops):
                 raise UsageError(f"a layer names an op twice: {[str(op) for op in ops]}.")
@@ -65,8 +66,9 @@ class BlockSpec:
     cells: tuple[CellSpec, ...]
 
     def __post_init__(self) -> None:
-        if self.stride < 1 or not self.cells:
-            raise UsageError("a block needs a positive stride and at least one cell.")
+        check_positive("block stride", self.stride)
+        if not self.cells:
+            raise UsageError("a block needs at least one cell, got none.")
         if len(set(self.cells)) != len(self.cells):
             raise UsageError(f"a block names a cell twice: {[cell.name for cell in self.cells]}.")
 
@@ -87,6 +89,10 @@ class Candidate:
 
     cell: int
     path: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.cell < 0 or min(self.path, default=0) < 0:
+            raise UsageError(f"a candidate's cell and op indices count from 0, got {self}.")
 
 
 Choice = tuple[Candidate, ...]
@@ -118,7 +124,9 @@ class SearchSpace:
     @property
     def reductions(self) -> tuple[int, ...]:
         """Input resolution over output resolution after each block."""
-        return tuple(itertools.accumulate((b.stride for b in self.blocks), lambda a, b: a * b, initial=self.stem.reduction))[1:]
+        return tuple(
+            itertools.accumulate((b.stride for b in self.blocks), lambda a, b: a * b, initial=self.stem.reduction)
+        )[1:]
 
     def in_widths(self, block: int) -> tuple[int, ...]:
         """Widths that may enter a block: the stem's for the first, else what the previous block can emit."""
@@ -138,7 +146,9 @@ class SearchSpace:
     def choice_of(self, architecture: Architecture) -> Choice:
         """The choice that gives ``architecture``; raises ``UsageError`` naming the first part that does not fit."""
         if (architecture.stem, architecture.head) != (self.stem, self.head):
-            raise UsageError(f"stem or head of the architecture differ from space {self.name!r}: {self.stem}; {self.head}.")
+            raise UsageError(
+                f"stem or head of the architecture differ from space {self.name!r}: {self.stem}; {self.head}."
+            )
         if len(architecture.blocks) != len(self.blocks):
             raise UsageError(f"space {self.name!r} has {len(self.blocks)} blocks, got {len(architecture.blocks)}.")
         pairs = enumerate(zip(self.blocks, architecture.blocks, strict=True))
@@ -155,14 +165,18 @@ class SearchSpace:
     def choices(self) -> Iterator[Choice]:
         """All choices in lexicographic order; only for small spaces."""
         per_block = [
-            [Candidate(cell=c, path=path) for c, cell in enumerate(b.cells) for path in itertools.product(*map(range, cell.shape))]
+            [
+                Candidate(cell=c, path=path)
+                for c, cell in enumerate(b.cells)
+                for path in itertools.product(*map(range, cell.shape))
+            ]
             for b in self.blocks
         ]
         return iter(itertools.product(*per_block))
 
     @property
     def fingerprint(self) -> str:
-        """First 12 hex digits of the SHA-256 of the JSON form without the name: tables of another space are refused by it."""
+        """First 12 hex digits of the SHA-256 of the JSON form without the name; tables of another space are refused."""
         data = {key: value for key, value in self.to_dict().items() if key != "name"}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -175,7 +189,9 @@ class SearchSpace:
             "blocks": [
                 {
                     "stride": b.stride,
-                    "cells": [{"width": c.width, "layers": [[str(op) for op in ops] for ops in c.layers]} for c in b.cells],
+                    "cells": [
+                        {"width": c.width, "layers": [[str(op) for op in ops] for ops in c.layers]} for c in b.cells
+                    ],
                 }
                 for b in self.blocks
             ],
@@ -194,18 +210,20 @@ class SearchSpace:
         try:
             blocks = tuple(_read_block(block, data.get("ops")) for block in data["blocks"])
             return cls(name=data["name"], stem=stem_from_dict(data["stem"]), blocks=blocks, head=Head(**data["head"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"not a search space: {error}; see the presets for the form.") from error
 
 
 def _read_block(block: dict[str, Any], default_ops: list[str] | None) -> BlockSpec:
     ops = block.get("ops", default_ops)
-    cells = []
+    cells: list[CellSpec] = []
     for cell in block["cells"]:
         layers = cell.get("layers") or ([ops] * cell["depth"] if ops else None)
         if not layers:
             raise UsageError(f"cell {cell} has neither layers nor a list of ops to draw from.")
-        cells.append(CellSpec(width=cell["width"], layers=tuple(tuple(parse_op(op) for op in layer) for layer in layers)))
+        cells.append(
+            CellSpec(width=cell["width"], layers=tuple(tuple(parse_op(op) for op in layer) for layer in layers))
+        )
     return BlockSpec(stride=block["stride"], cells=tuple(cells))
 
 

@@ -4,12 +4,12 @@ Student and teacher differ in width, so a block is framed by explicit adapters (
 
     teacher feature --entry--> in_width --cell--> cell width --exit--> teacher channels
 
-``project``: entry and exit are linear 1x1 convolutions, left out where the widths agree; one entry a block (in block 1 the
-stem stands in its place), one exit a cell. ``absorb`` (as in DNA's released code): no adapters; the first layer reads the
-teacher's channels and the last layer emits them.
+``project``: entry and exit are linear 1x1 convolutions, left out where the widths agree; one entry a block (in block 1
+the stem stands in its place), one exit a cell. ``absorb`` (as in DNA's released code): no adapters; the first layer
+reads the teacher's channels and the last layer emits them.
 
-Batch norm has no running statistics here: those would mix all paths. Training and rating use the statistics of the batch
-and path at hand, so there is nothing that rating could change.
+Batch norm has no running statistics here: those would mix all paths. Training and rating use the statistics of the
+batch and path at hand, so there is nothing that rating could change.
 """
 
 from functools import partial
@@ -37,7 +37,9 @@ class SuperCell(nn.Module):
         layers = []
         for index, ops in enumerate(spec.layers):
             out_width = target_channels if adapters == "absorb" and index == last else spec.width
-            layer = [make_layer(op, in_width, out_width, stride if index == 0 else 1, norm_layer=batch_norm) for op in ops]
+            layer = [
+                make_layer(op, in_width, out_width, stride if index == 0 else 1, norm_layer=batch_norm) for op in ops
+            ]
             layers.append(nn.ModuleList(layer))
             in_width = out_width
         self.layers = nn.ModuleList(layers)
@@ -87,7 +89,8 @@ def build_supernet(
 ) -> Supernet:
     """The supernet of ``space`` for a teacher whose blocks emit ``channels``.
 
-    Each block is initialised from a seed of its own, so that a block trained alone equals the same block trained with all.
+    Each block is initialised from a seed of its own, so that a block trained alone equals the same block trained with
+    all.
     """
     blocks, record = [], []
     for index, spec in enumerate(space.blocks):
@@ -111,7 +114,7 @@ def build_supernet(
 
 
 def _start_exits_at_zero(cells: list[SuperCell]) -> None:
-    """An exit that starts at zero starts at the loss of a constant; from random weights Adam needs hundreds of steps to get there."""
+    """Then training starts at the loss of a constant; from random weights Adam needs hundreds of steps to it."""
     for cell in cells:
         if isinstance(cell.exit, nn.Conv2d):
             nn.init.zeros_(cell.exit.weight)

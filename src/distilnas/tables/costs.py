@@ -41,9 +41,9 @@ class CellCosts:
 class CostTable:
     """Costs of a search space at one resolution and number of classes.
 
-    ``costs`` names the costs in the order of every array's first axis. ``stem`` (costs,) is always paid, ``head`` maps the
-    last block's width to (costs,), ``cells[block][cell]`` hold the searched layers, ``in_widths[block]`` the widths that
-    index their second axis.
+    ``costs`` names the costs in the order of every array's first axis. ``stem`` (costs,) is always paid, ``head`` maps
+    the last block's width to (costs,), ``cells[block][cell]`` hold the searched layers, ``in_widths[block]`` the widths
+    that index their second axis.
     """
 
     space: str
@@ -68,7 +68,9 @@ class CostTable:
     def check(self, space: SearchSpace) -> None:
         """Raise ``UsageError`` when this table belongs to another space."""
         if self.space != space.fingerprint:
-            raise UsageError(f"the cost table belongs to space {self.space}, not to {space.name!r} ({space.fingerprint}).")
+            raise UsageError(
+                f"the cost table belongs to space {self.space}, not to {space.name!r} ({space.fingerprint})."
+            )
 
     def save(self, path: Path) -> None:
         """Write one .npz file; ``load`` reads it back."""

@@ -17,8 +17,8 @@ SCHEMA = 1
 class CellRatings:
     """Ratings of one cell; array shapes follow the cell: one axis per layer, one index per op. Lower is better.
 
-    ``mean`` and ``stderr`` (over images): (ops of layer 1, ops of layer 2, ...). ``batches``: (K, ...) the same rating on each
-    of the K batches of rating images, for paired comparisons of candidates.
+    ``mean`` and ``stderr`` (over images): (ops of layer 1, ops of layer 2, ...). ``batches``: (K, ...) the same rating
+    on each of the K batches of rating images, for paired comparisons of candidates.
     """
 
     mean: np.ndarray
@@ -48,7 +48,9 @@ class RatingTable:
     def check(self, space: SearchSpace) -> None:
         """Raise ``UsageError`` when this table belongs to another space."""
         if self.space != space.fingerprint:
-            raise UsageError(f"the rating table belongs to space {self.space}, not to {space.name!r} ({space.fingerprint}).")
+            raise UsageError(
+                f"the rating table belongs to space {self.space}, not to {space.name!r} ({space.fingerprint})."
+            )
 
     def save(self, path: Path) -> None:
         """Write one .npz file; ``load`` reads it back."""
@@ -79,5 +81,9 @@ class RatingTable:
             for b, number in enumerate(meta["cells"])
         )
         return cls(
-            space=meta["space"], metric=meta["metric"], num_images=meta["num_images"], cells=cells, settings=meta["settings"]
+            space=meta["space"],
+            metric=meta["metric"],
+            num_images=meta["num_images"],
+            cells=cells,
+            settings=meta["settings"],
         )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from timm.data.mixup import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.utils.model_ema import ModelEmaV3
@@ -43,9 +42,26 @@ class ClassifierSettings:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
-            raise UsageError(f"epochs must be at least 1 and batch_size at least 2, got {self.epochs} and {self.batch_size}.")
+            raise UsageError(
+                f"epochs must be at least 1 and batch_size at least 2, got {self.epochs} and {self.batch_size}."
+            )
+        shares = {"label_smoothing": self.label_smoothing, "drop_rate": self.drop_rate}
+        for name, share in (shares | {"drop_path_rate": self.drop_path_rate}).items():
+            if not 0 <= share < 1:
+                raise UsageError(f"{name} must be from 0 up to 1, got {share}.")
+        if self.mixup < 0 or self.cutmix < 0:
+            raise UsageError(f"mixup and cutmix must not be negative, got {self.mixup} and {self.cutmix}.")
+        if self.mixes and self.batch_size % 2:
+            raise UsageError(
+                f"mixup and cutmix pair the images of a batch: batch_size must be even, got {self.batch_size}."
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"ema must be between 0 and 1, got {self.ema}.")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed in pairs."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +93,7 @@ def train_classifier(
     """
     transform = train_transform(preprocessing, settings.augment)
     batch_size = min(settings.batch_size, len(images))
+    batch_size -= batch_size % 2 if settings.mixes else 0
 
     def batches(epoch: int, start: int) -> Iterable[tuple[Tensor, Tensor]]:
         return make_loader(
@@ -133,7 +150,13 @@ class _ClassifierTraining:
         num_classes: int,
         validate: Any,
     ) -> None:
-        self.settings, self.device, self.seed, self.steps, self.validate = settings, device, seed, steps_per_epoch, validate
+        self.settings, self.device, self.seed, self.steps, self.validate = (
+            settings,
+            device,
+            seed,
+            steps_per_epoch,
+            validate,
+        )
         self.model = device.module(model).train()
         self.optimizer = make_optimizer(self.model, settings.optim)
         self.scheduler = make_scheduler(
@@ -141,7 +164,9 @@ class _ClassifierTraining:
         )
         self.ema = ModelEmaV3(self.model, decay=settings.ema, use_warmup=True) if settings.ema else None
         self.mixup = _mixup(settings, num_classes)
-        self.criterion = SoftTargetCrossEntropy() if self.mixup else LabelSmoothingCrossEntropy(settings.label_smoothing)
+        self.criterion = (
+            SoftTargetCrossEntropy() if self.mixup else LabelSmoothingCrossEntropy(settings.label_smoothing)
+        )
 
     def step(self, batch: tuple[Tensor, Tensor], epoch: int, step: int) -> Tensor:
         images, labels = self.device.images(batch[0]), self.device.tensor(batch[1])
@@ -179,7 +204,7 @@ class _ClassifierTraining:
 
 
 def _mixup(settings: ClassifierSettings, num_classes: int) -> Mixup | None:
-    if not (settings.mixup or settings.cutmix):
+    if not settings.mixes:
         return None
     return Mixup(
         mixup_alpha=settings.mixup,

@@ -10,8 +10,8 @@ from distilnas.runtime.device import Device
 
 @torch.no_grad()
 def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, *, k: int = 1) -> float:
-    """Top-k accuracy in percent, in eval mode (the model's mode is restored); NaN for no images."""
-    was_training = model.training
+    """Top-k accuracy in percent, in eval mode (every module's mode is restored); NaN for no images."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     right = total = 0
     for images, labels in batches:
@@ -20,5 +20,6 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device:
         top = logits.topk(min(k, logits.shape[1])).indices.cpu()
         right += int((top == labels[:, None]).any(1).sum())
         total += len(labels)
-    model.train(was_training)
+    for module, training in modes:
+        module.training = training
     return 100 * right / total if total else float("nan")

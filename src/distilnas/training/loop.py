@@ -1,7 +1,7 @@
 """The training loop: epochs and steps, finite losses, checkpoints by the clock, exact resume.
 
-All randomness of a step is a function of (seed, epoch, step), and the loop's whole state is in the checkpoint; so a process
-killed at any time and started again ends with the same weights, bit for bit on a CPU.
+All randomness of a step is a function of (seed, epoch, step), and the loop's whole state is in the checkpoint; so a
+process killed at any time and started again ends with the same weights, bit for bit on a CPU.
 """
 
 import time
@@ -31,11 +31,11 @@ class Trainable(Protocol):
         """Called after each epoch; what it returns is added to the epoch's log."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[Any, Any]:
         """All that the next step depends on."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[Any, Any]) -> None:
         """Restore ``state_dict``."""
         ...
 
@@ -52,9 +52,9 @@ class TrainingLog:
 class Loop:
     """How long, and where the checkpoint lies.
 
-    ``batches(epoch, start)`` gives the batches of an epoch from batch ``start`` on. ``check_every``: losses are looked at every
-    so many steps (a look waits for the device). ``checkpoint_seconds``: a checkpoint is written at most this often; None
-    writes none.
+    ``batches(epoch, start)`` gives the batches of an epoch from batch ``start`` on. ``check_every``: losses are looked at
+    every so many steps (a look waits for the device). ``checkpoint_seconds``: a checkpoint is written at most this often;
+    None writes none.
     """
 
     name: str
@@ -132,7 +132,9 @@ class _Running:
 
     def _note(self) -> str:
         seen = self.step - len(self.unchecked)
-        return f"epoch {self.epoch + 1}/{self.loop.epochs} loss {float(self.sums.mean()) / seen:.3f}" if seen > 0 else ""
+        return (
+            f"epoch {self.epoch + 1}/{self.loop.epochs} loss {float(self.sums.mean()) / seen:.3f}" if seen > 0 else ""
+        )
 
     def _save_when_due(self) -> None:
         due = self.loop.checkpoint_seconds
@@ -159,7 +161,9 @@ class _Running:
         try:
             self.trainable.load_state_dict(saved["state"])
         except (RuntimeError, KeyError, ValueError) as error:
-            raise UsageError(f"the checkpoint {self.loop.checkpoint} does not fit: {error}. Delete it to start this step anew.") from error
+            raise UsageError(
+                f"the checkpoint {self.loop.checkpoint} does not fit: {error}. Delete it to start this step anew."
+            ) from error
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started

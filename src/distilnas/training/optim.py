@@ -1,6 +1,7 @@
 """Optimiser and learning-rate schedule settings; timm builds both."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
@@ -17,8 +18,8 @@ SCHEDULES = ("cosine", "step", "none")
 class OptimSettings:
     """How weights are updated.
 
-    ``schedule``: ``cosine`` falls to ``min_lr_ratio`` x lr, ``step`` multiplies by ``decay`` every ``decay_epochs``, ``none``
-    stays. ``warmup`` is the share of all steps with linearly rising rate.
+    ``schedule``: ``cosine`` falls to ``min_lr_ratio`` x lr, ``step`` multiplies by ``decay`` every ``decay_epochs``,
+    ``none`` stays. ``warmup`` is the share of all steps with linearly rising rate.
     """
 
     optimizer: str = "adamw"
@@ -33,16 +34,18 @@ class OptimSettings:
     decay_epochs: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.optimizer not in list_optimizers():
-            raise UsageError(f"unknown optimizer {self.optimizer!r}; {nearest(self.optimizer, list_optimizers())}")
+        known = [str(name) for name in list_optimizers()]
+        if self.optimizer not in known:
+            raise UsageError(f"unknown optimizer {self.optimizer!r}; {nearest(self.optimizer, known)}")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"unknown schedule {self.schedule!r}; {nearest(self.schedule, SCHEDULES)}")
         if self.lr <= 0 or not 0 <= self.warmup < 1:
             raise UsageError(f"lr must be positive and warmup from 0 up to 1, got {self.lr} and {self.warmup}.")
 
+
 def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
     """timm's optimiser over the module's trainable parameters; norms and biases are not decayed."""
-    extra = {} if settings.eps is None else {"eps": settings.eps}
+    extra: dict[str, Any] = {} if settings.eps is None else {"eps": settings.eps}
     return create_optimizer_v2(
         module,
         opt=settings.optimizer,
@@ -54,7 +57,10 @@ def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
 
 
 def make_scheduler(optimizer: Optimizer, settings: OptimSettings, *, epochs: int, steps_per_epoch: int) -> Scheduler:
-    """timm's schedule; ``step_update(t)`` sets the rate of step t (from 0), a pure function of t, so it has no state to keep."""
+    """timm's schedule over steps: ``step_update(t)`` sets the rate of step t (from 0).
+
+    A pure function of t, so there is no state to keep.
+    """
     total = max(1, epochs * steps_per_epoch)
     constant = settings.schedule == "none"
     scheduler, _ = create_scheduler_v2(

@@ -1,8 +1,8 @@
 """Does the sum of the blocks' ratings say how well the assembled network imitates the teacher?
 
-Ratings feed every block with the teacher's features; in a network errors accumulate. For a sample of choices, the assembled
-supernet path runs on the rating images from the first block to the last, and its distance from the teacher's last feature
-is compared with the predicted sum.
+Ratings feed every block with the teacher's features; in a network errors accumulate. For a sample of choices, the
+assembled supernet path runs on the rating images from the first block to the last, and its distance from the teacher's
+last feature is compared with the predicted sum.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
+from distilnas.errors import UsageError
 from distilnas.methods.dna.rate import METRICS, Batches, target_stds
 from distilnas.runtime.device import Device
 from distilnas.space import Choice
@@ -23,9 +24,10 @@ from distilnas.teachers import TeacherBlocks
 
 @dataclass(frozen=True, kw_only=True)
 class Additivity:
-    """``predicted[n]``: rating sum of choice n; ``measured[n]``: the same metric between assembled path and teacher at the end.
+    """``predicted[n]``: rating sum of choice n; ``measured[n]``: the metric between assembled path and teacher at the end.
 
-    The first choice is the solution. ``kendall_tau`` and ``spearman_rho`` (over all choices) are None for fewer than three.
+    The first choice is the solution. ``kendall_tau`` and ``spearman_rho`` (over all choices) are None for fewer than
+    three, and where all predictions or all measurements are equal.
     """
 
     predicted: tuple[float, ...]
@@ -40,7 +42,13 @@ class Additivity:
 
 @torch.no_grad()
 def measure_additivity(
-    supernet: Supernet, teacher: TeacherBlocks, table: RatingTable, choices: Sequence[Choice], batches: Batches, *, device: Device
+    supernet: Supernet,
+    teacher: TeacherBlocks,
+    table: RatingTable,
+    choices: Sequence[Choice],
+    batches: Batches,
+    *,
+    device: Device,
 ) -> Additivity:
     """Run the assembled paths of ``choices`` on the rating images."""
     supernet = device.module(supernet)  # type: ignore[assignment]
@@ -49,16 +57,24 @@ def measure_additivity(
     scores: list[list[torch.Tensor]] = [[] for _ in choices]
     for images, _ in batches():
         images = device.images(images)
-        target = teacher.features(images)[-1]
+        with device.autocast():
+            target = teacher.features(images)[-1]
         for n, choice in enumerate(choices):
-            output = supernet.imitate(images, [(c.cell, c.path) for c in choice])[-1]
-            scores[n].append(metric(output, target, std).cpu())
+            with device.autocast():
+                output = supernet.imitate(images, [(c.cell, c.path) for c in choice])[-1]
+            scores[n].append(metric(output.float(), target, std).cpu())
     measured = [float(torch.cat(parts).double().mean()) for parts in scores]
     predicted = [table.total(choice) for choice in choices]
+    if not np.isfinite(measured).all():
+        bad = choices[int(np.argmin(np.isfinite(measured)))]
+        raise UsageError(
+            f"the assembled path of choice {bad} is not finite on the rating images: distillation diverged there. "
+            "Lower distill.optim.lr and run in a new folder."
+        )
     enough = len(choices) >= 3 and len(set(predicted)) > 1 and len(set(measured)) > 1
     return Additivity(
         predicted=tuple(predicted),
         measured=tuple(measured),
-        kendall_tau=float(kendalltau(predicted, measured).statistic) if enough else None,
-        spearman_rho=float(spearmanr(predicted, measured).statistic) if enough and np.isfinite(measured).all() else None,
+        kendall_tau=float(kendalltau(predicted, measured)[0]) if enough else None,
+        spearman_rho=float(spearmanr(predicted, measured)[0]) if enough else None,
     )

@@ -1,10 +1,9 @@
 """Block-wise distillation: every student block learns to turn the teacher's feature before it into the one after it.
 
-One frozen teacher pass per batch feeds all blocks. Blocks share nothing else: each has its own loss, optimiser, schedule and
-random numbers, so any subset of them trains to the same weights as all together (DNA, section 3.2, equations 5 and 6).
+One frozen teacher pass per batch feeds all blocks. Blocks share nothing else: each has its own loss, optimiser, schedule
+and random numbers, so any subset of them trains to the same weights as all together (DNA, section 3.2, equations 5 and 6).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -28,7 +27,8 @@ from distilnas.training.optim import OptimSettings, make_optimizer, make_schedul
 class DistillSettings:
     """How the supernet is trained.
 
-    ``lr_per_block`` overrides ``optim.lr`` block by block. ``blocks`` trains these blocks only (numbers from 1; None: all).
+    ``lr_per_block`` overrides ``optim.lr`` block by block. ``blocks`` trains these blocks only (numbers from 1; None:
+    all).
     """
 
     epochs: int = 20
@@ -46,7 +46,9 @@ class DistillSettings:
             if value not in valid:
                 raise UsageError(f"unknown distillation {what} {value!r}; {nearest(value, valid)}")
         if self.epochs < 0 or self.batch_size < 2:
-            raise UsageError(f"epochs must not be negative and batch_size at least 2, got {self.epochs} and {self.batch_size}.")
+            raise UsageError(
+                f"epochs must not be negative and batch_size at least 2, got {self.epochs} and {self.batch_size}."
+            )
 
     def block_indices(self, number: int) -> tuple[int, ...]:
         """Indices (from 0) of the blocks to train among ``number``."""
@@ -61,23 +63,30 @@ class DistillSettings:
         if self.lr_per_block is None:
             return self.optim
         if len(self.lr_per_block) != number:
-            raise UsageError(f"distill.lr_per_block needs one value for each of {number} blocks, got {len(self.lr_per_block)}.")
+            raise UsageError(
+                f"distill.lr_per_block needs one value for each of {number} blocks, got {len(self.lr_per_block)}."
+            )
         return replace(self.optim, lr=self.lr_per_block[block])
 
 
-def distill(supernet: Supernet, teacher: TeacherBlocks, settings: DistillSettings, loop: Loop, *, device: Device, seed: int) -> TrainingLog:
+def distill(
+    supernet: Supernet, teacher: TeacherBlocks, settings: DistillSettings, loop: Loop, *, device: Device, seed: int
+) -> TrainingLog:
     """Train the supernet's blocks in place; ``loop`` gives batches of (images, labels), labels unused.
 
-    The log has the mean relative loss per epoch and block as ``block 1`` ... (the training loss; with ``mse`` it is not relative).
+    The log has the mean training loss per epoch and block as ``block 1`` ... (with ``mse`` it is not relative).
     """
     return loop.run(BlockwiseTraining(supernet, teacher, settings, loop, device=device, seed=seed))
 
 
-def block_step(block: SuperBlock, x: Tensor, target: Tensor, paths: list[list[Path]], loss: Loss, device: Device) -> Tensor:
+def block_step(
+    block: SuperBlock, x: Tensor, target: Tensor, paths: list[list[Path]], loss: Loss, device: Device
+) -> Tensor:
     """Add the gradients of one step of one block; returns its mean loss over cells and paths, detached.
 
-    ``paths[c]`` are the paths of cell c; a cell's gradient is the mean over them. The cells run one after the other and each
-    frees its activations before the next, the shared entry (stem or adapter) runs once.
+    ``paths[c]`` are the paths of cell c; a cell's gradient is the mean over them. The cells run one after the other and
+    each frees its activations before the next, the shared entry (stem or adapter) runs once. A path without parameters
+    (identities only, equal widths) adds none.
     """
     with device.autocast():
         entered = block.entry(x)
@@ -87,7 +96,8 @@ def block_step(block: SuperBlock, x: Tensor, target: Tensor, paths: list[list[Pa
         for path in cell_paths:
             with device.autocast():
                 value = loss(cell(shared, path), target)
-            device.fabric.backward(value / len(cell_paths))
+            if value.requires_grad:
+                device.fabric.backward(value / len(cell_paths))
             total += value.detach() / len(cell_paths)
     if entered.requires_grad:
         torch.autograd.backward(entered, shared.grad)
@@ -98,7 +108,14 @@ class BlockwiseTraining:
     """The ``Trainable`` of block-wise distillation."""
 
     def __init__(
-        self, supernet: Supernet, teacher: TeacherBlocks, settings: DistillSettings, loop: Loop, *, device: Device, seed: int
+        self,
+        supernet: Supernet,
+        teacher: TeacherBlocks,
+        settings: DistillSettings,
+        loop: Loop,
+        *,
+        device: Device,
+        seed: int,
     ) -> None:
         self.teacher, self.device, self.seed = teacher, device, seed
         self.loss, self.sampler = LOSSES[settings.loss], SAMPLERS[settings.sampling]
@@ -106,6 +123,7 @@ class BlockwiseTraining:
         number = len(supernet.blocks)
         self.indices = settings.block_indices(number)
         self.loss_names = tuple(f"block {i + 1}" for i in self.indices)
+        self.specs = supernet.space.blocks
         self.blocks: dict[int, SuperBlock] = {}
         self.optimizers: dict[int, Optimizer] = {}
         self.schedulers = {}
@@ -132,21 +150,21 @@ class BlockwiseTraining:
 
     def paths(self, block: int, epoch: int, step: int) -> list[list[Path]]:
         """The paths of a step, cell by cell: a function of (seed, block, cell, epoch, step) alone."""
-        cells: Iterable[Any] = self.blocks[block].cells
         return [
-            self.sampler(cell.spec.shape, derive_rng(self.seed, 2, epoch, step, block, c)) for c, cell in enumerate(cells)
+            self.sampler(cell.shape, derive_rng(self.seed, 2, epoch, step, block, c))
+            for c, cell in enumerate(self.specs[block].cells)
         ]
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         return {}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[Any, Any]:
         return {
-            i: {"weights": self.blocks[i].state_dict(), "optimizer": self.optimizers[i].state_dict()} for i in self.indices
-        }  # type: ignore[return-value]
+            i: {"weights": self.blocks[i].state_dict(), "optimizer": self.optimizers[i].state_dict()}
+            for i in self.indices
+        }
 
     def load_state_dict(self, state: dict[Any, Any]) -> None:
         for i in self.indices:
             self.blocks[i].load_state_dict(state[i]["weights"])
             self.optimizers[i].load_state_dict(state[i]["optimizer"])
-

@@ -1,7 +1,7 @@
 """Rating EVERY candidate of every cell on held-out training images (DNA, section 3.3).
 
-The tree of a cell's paths is walked depth first with one feature map per level, so that candidates share their prefixes:
-4 layers x 6 ops cost 6 + 36 + 216 + 1,296 = 1,554 op evaluations a batch instead of 4 x 1,296 = 5,184.
+The tree of a cell's paths is walked depth first with one feature map per level, so that candidates share their
+prefixes: 4 layers x 6 ops cost 6 + 36 + 216 + 1,296 = 1,554 op evaluations a batch instead of 4 x 1,296 = 5,184.
 
 Batch norm uses the statistics of the batch and path at hand; no weight and no buffer changes.
 """
@@ -24,6 +24,7 @@ from distilnas.teachers import TeacherBlocks
 
 Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 Metric = Callable[[Tensor, Tensor, float], Tensor]
+_ROUNDING = 1e-12  # of the mean square: a float32 feature with less variance varies by rounding only
 
 
 def relative_l1(output: Tensor, target: Tensor, std: float) -> Tensor:
@@ -59,7 +60,13 @@ class RateSettings:
 
 @torch.no_grad()
 def rate(
-    supernet: Supernet, teacher: TeacherBlocks, batches: Batches, settings: RateSettings, *, device: Device, progress: Progress
+    supernet: Supernet,
+    teacher: TeacherBlocks,
+    batches: Batches,
+    settings: RateSettings,
+    *,
+    device: Device,
+    progress: Progress,
 ) -> RatingTable:
     """Rate all candidates. ``batches()`` gives the same batches of (images, labels) every time; labels are not used."""
     supernet = device.module(supernet)  # type: ignore[assignment]
@@ -89,7 +96,9 @@ def rate(
     return table
 
 
-def _rate_cell(cell: SuperCell, entered: Tensor, target: Tensor, std: float, metric: Metric, device: Device) -> np.ndarray:
+def _rate_cell(
+    cell: SuperCell, entered: Tensor, target: Tensor, std: float, metric: Metric, device: Device
+) -> np.ndarray:
     """(ops of layer 1, ops of layer 2, ..., B): each image's score for every path of a cell."""
     scores = np.empty((*cell.spec.shape, len(target)), dtype=np.float64)
     for path, output in walk(cell, entered, device):
@@ -103,7 +112,9 @@ def walk(cell: SuperCell, entered: Tensor, device: Device) -> Iterable[tuple[Pat
     def below(x: Tensor, path: Path) -> Iterable[tuple[Path, Tensor]]:
         level = len(path)
         if level == cell.spec.depth:
-            yield path, cell.exit(x)
+            with device.autocast():
+                y = cell.exit(x)
+            yield path, y
             return
         for op in range(cell.spec.shape[level]):
             with device.autocast():
@@ -115,7 +126,10 @@ def walk(cell: SuperCell, entered: Tensor, device: Device) -> Iterable[tuple[Pat
 
 @torch.no_grad()
 def target_stds(teacher: TeacherBlocks, batches: Batches, device: Device) -> list[float]:
-    """Standard deviation of each teacher feature over all rating images, pixels and channels."""
+    """Standard deviation of each teacher feature over all rating images, pixels and channels.
+
+    Raises ``UsageError`` where a feature is not finite, or constant up to rounding.
+    """
     moments: dict[int, list[float]] = {}
     for images, _ in batches():
         with device.autocast():
@@ -124,11 +138,16 @@ def target_stds(teacher: TeacherBlocks, batches: Batches, device: Device) -> lis
             y = y.double()
             n, total, squares = moments.get(b, [0.0, 0.0, 0.0])
             moments[b] = [n + y.numel(), total + float(y.sum()), squares + float(y.square().sum())]
-    stds = [float(np.sqrt(max(squares / n - (total / n) ** 2, 0.0))) for n, total, squares in moments.values()]
-    flat = [b + 1 for b, std in enumerate(stds) if not std > 0]
-    if flat:
-        raise UsageError(f"the teacher's feature after block {flat[0]} is constant on the rating images: nothing to imitate.")
-    return stds
+    return [_std(f"the teacher's feature after block {b + 1}", *moments[b]) for b in sorted(moments)]
+
+
+def _std(what: str, n: float, total: float, squares: float) -> float:
+    variance = squares / n - (total / n) ** 2
+    if not np.isfinite(variance):
+        raise UsageError(f"{what} is not finite on the rating images: check the teacher's weights and preprocessing.")
+    if variance <= _ROUNDING * squares / n:
+        raise UsageError(f"{what} is constant on the rating images: nothing to imitate. Choose other blocks.")
+    return float(np.sqrt(variance))
 
 
 def _summarise(batches: list[np.ndarray]) -> CellRatings:
@@ -148,6 +167,6 @@ def _check_finite(table: RatingTable) -> None:
             if len(bad):
                 path: Any = tuple(bad[0].tolist())
                 raise UsageError(
-                    f"the rating of block {b + 1}, cell {c + 1}, path {path} is not finite: distillation diverged there. "
-                    "Lower distill.optim.lr and run in a new folder."
+                    f"the rating of block {b + 1}, cell {c + 1}, path {path} is not finite: distillation diverged "
+                    "there. Lower distill.optim.lr and run in a new folder."
                 )

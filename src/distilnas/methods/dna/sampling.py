@@ -16,7 +16,8 @@ def uniform(shape: tuple[int, ...], rng: np.random.Generator) -> list[Path]:
 def fair(shape: tuple[int, ...], rng: np.random.Generator) -> list[Path]:
     """As many paths as the layer with most ops has: over them every op of such a layer occurs exactly once.
 
-    Strict fairness of FairNAS. A layer with fewer ops repeats shuffled rounds of all its ops, so counts differ by at most 1.
+    Strict fairness of FairNAS. A layer with fewer ops repeats shuffled rounds of all its ops, so counts differ by at
+    most 1.
     """
     length = max(shape)
     columns = [np.concatenate([rng.permutation(n) for _ in range(-(-length // n))])[:length] for n in shape]

@@ -1,0 +1,57 @@
+"""Amounts with units: exact, rounded down."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distilnas.config import parse_amount
+from distilnas.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("40M", 40_000_000),
+        ("1.2m", 1_200_000),
+        (" 500 k ", 500_000),
+        ("2G", 2 * 10**9),
+        ("2B", 2 * 10**9),
+        ("350_000", 350_000),
+        (350000, 350000),
+        (2.5e6, 2_500_000),
+        (".5k", 500),
+        ("0", 0),
+        ("1.9", 1),
+        ("4.35M", 4_350_000),  # 4.35 * 10**6 is 4349999.999... in floating point
+        ("0.000000001G", 1),
+    ],
+)
+def test_amounts(text, expected):
+    assert parse_amount(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "expected"),
+    [("45%", 1000, 450), ("33.3 %", 1000, 333), ("0.1%", 999, 0), ("100%", 7, 7), ("29%", 10**18, 29 * 10**16)],
+)
+def test_shares_are_rounded_down(text, whole, expected):
+    assert parse_amount(text, whole=whole) == expected
+
+
+@given(st.integers(0, 10**6), st.integers(0, 999_999), st.sampled_from("kMG"))
+def test_text_amounts_against_decimal_arithmetic(whole, fraction, unit):
+    text = f"{whole}.{fraction:06d}"
+    assert parse_amount(text + unit) == int(Decimal(text) * 10 ** {"k": 3, "M": 6, "G": 9}[unit])
+
+
+@pytest.mark.parametrize("value", ["", "M", "-4M", "4 M M", "1.2.3", "4e6x", "nan", True, "4T", "1,5M", "%"])
+def test_other_text_is_refused(value):
+    with pytest.raises(UsageError, match="not an amount"):
+        parse_amount(value)
+
+
+def test_a_share_needs_a_whole():
+    with pytest.raises(UsageError, match="is a share"):
+        parse_amount("45%")

@@ -1,0 +1,1 @@
+"""Makes ``tiny_run`` importable for all tests."""

@@ -1,0 +1,50 @@
+"""Rating tables: totals, counts and the file."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from distilnas.errors import UsageError
+from distilnas.space import Candidate, preset
+from distilnas.tables import CellRatings, CostTable, RatingTable
+
+
+def random_ratings() -> RatingTable:
+    rng, space = np.random.default_rng(1), preset("nas-bench-macro")
+    cells = tuple(
+        tuple(
+            CellRatings(
+                mean=rng.random(cell.shape), stderr=rng.random(cell.shape), batches=rng.random((4, *cell.shape))
+            )
+            for cell in block.cells
+        )
+        for block in space.blocks
+    )
+    return RatingTable(space=space.fingerprint, metric="l2", num_images=64, cells=cells, settings={"seed": 3})
+
+
+def test_the_total_is_the_sum_of_block_ratings():
+    table = random_ratings()
+    choice = tuple(Candidate(cell=0, path=path) for path in [(0, 2), (1, 1, 0), (2, 0, 1)])
+    parts = [table.cells[b][0].mean[path] for b, path in enumerate([(0, 2), (1, 1, 0), (2, 0, 1)])]
+    assert table.total(choice) == pytest.approx(sum(parts), rel=1e-12)
+
+
+def test_unrated_candidates_are_not_counted():
+    table = random_ratings()
+    assert table.num_rated == 9 + 27 + 27
+    table.cells[1][0].mean[0, 0, :2] = np.nan, np.inf
+    assert table.num_rated == 9 + 25 + 27
+
+
+def test_file_round_trip(tmp_path):
+    table = random_ratings()
+    table.save(tmp_path / "a" / "ratings.npz")
+    again = RatingTable.load(tmp_path / "a" / "ratings.npz")
+    np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(table))
+    again.check(preset("nas-bench-macro"))
+    with pytest.raises(UsageError, match="rating table belongs to space"):
+        again.check(preset("dna"))
+    with pytest.raises(UsageError, match="holds ratings"):
+        CostTable.load(tmp_path / "a" / "ratings.npz")
