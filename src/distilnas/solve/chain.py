@@ -56,6 +56,23 @@ class Chain:
         exits = np.vstack([self.exits, np.zeros(self.exits.shape[1])])
         return Chain(blocks=blocks, states=self.states, exits=exits, limits=np.append(self.limits, float(limit)))
 
+    def without_row(self, row: int) -> "Chain":
+        """The chain without load ``row`` (from 1) and its limit."""
+        blocks = tuple(
+            tuple(replace(c, values=(*c.values[:row], *c.values[row + 1 :])) for c in block) for block in self.blocks
+        )
+        exits, limits = np.delete(self.exits, row, axis=0), np.delete(self.limits, row - 1)
+        return Chain(blocks=blocks, states=self.states, exits=exits, limits=limits)
+
+    def sums(self, numbers: Sequence[int]) -> np.ndarray:
+        """(1 + m,) goal and loads of the path that takes candidate ``numbers[i]`` of block i."""
+        total, state = np.zeros(len(self.exits)), 0
+        for block, number in zip(self.blocks, numbers, strict=True):
+            cell = next(c for c in reversed(block) if c.first <= number)
+            total += [table[min(state, len(table) - 1), number - cell.first] for table in cell.values]
+            state = cell.head
+        return total + self.exits[:, state]
+
 
 def one_sided(limits: Sequence[Limit]) -> list[Limit]:
     """The limits with ranges split in an upper and a lower one."""

@@ -10,7 +10,7 @@ from distilnas.solve.chain import build_chain
 from distilnas.solve.exact import solutions_of
 from distilnas.solve.infeasible import explain_infeasible
 from distilnas.solve.problem import Limit, SearchProblem, Solution
-from distilnas.solve.search import search_chain
+from distilnas.solve.relax import search_ranges
 
 
 def diverse(problem: SearchProblem, limits: Sequence[Limit], k: int, min_distance: int) -> list[Solution]:
@@ -34,7 +34,7 @@ def diverse(problem: SearchProblem, limits: Sequence[Limit], k: int, min_distanc
     chain = build_chain(problem, limits)
     solutions: list[Solution] = []
     while len(solutions) < k:
-        found = search_chain(chain)
+        found = search_ranges(chain)
         if not len(found):
             break
         solutions.extend(solutions_of(problem, found, start))

@@ -7,7 +7,8 @@ from distilnas.errors import DistilnasError, InfeasibleError, UsageError
 from distilnas.solve.chain import Measure, build_chain, choices_of, from_grid
 from distilnas.solve.infeasible import explain_infeasible
 from distilnas.solve.problem import Limit, SearchProblem, Solution
-from distilnas.solve.search import Found, search_chain
+from distilnas.solve.relax import search_ranges
+from distilnas.solve.search import Found
 
 
 def solve(
@@ -29,7 +30,7 @@ def solve(
     if k < 1:
         raise UsageError(f"k, the number of solutions, must be at least 1; got {k}.")
     deadline = None if time_limit is None else start + time_limit
-    found = search_chain(build_chain(problem, limits), k, deadline)
+    found = search_ranges(build_chain(problem, limits), k, deadline)
     if not len(found) and found.proved:
         raise InfeasibleError(explain_infeasible(problem, limits).message())
     if not len(found):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from distilnas.solve.chain import build_chain, from_grid, measure_of, one_sided
 from distilnas.solve.problem import Limit, Number, SearchProblem
-from distilnas.solve.search import search_chain
+from distilnas.solve.relax import search_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def explain_infeasible(problem: SearchProblem, limits: Sequence[Limit]) -> Infea
 def _extreme(problem: SearchProblem, side: Limit, others: Sequence[Limit]) -> Number | None:
     """The smallest (largest for a min) value of the limit's cost within the other limits."""
     measure = measure_of(side)
-    found = search_chain(build_chain(problem, others, goal=measure))
+    found = search_ranges(build_chain(problem, others, goal=measure))
     return from_grid(problem, measure, found.values[0, 0]) if len(found) else None
 
 
