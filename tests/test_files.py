@@ -27,7 +27,7 @@ def test_written_and_read_back(tmp_path):
         (OSError(errno.ENOSPC, "No space left on device"), UsageError, "no space left to write .*a.txt .*same command"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), UsageError, "no space left"),
         (PermissionError(errno.EACCES, "Permission denied"), UsageError, "cannot write .*: Permission denied"),
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
     ],
 )
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, function, error, raised, message):

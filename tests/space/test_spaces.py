@@ -114,7 +114,7 @@ def test_an_architecture_of_another_space_is_named():
     assert not space.contains(Architecture.parse("stem 8/1 relu | 8/2 id id | 24/1 id id | head 32 relu"))
 
 
-@pytest.mark.parametrize("cell, path", [(2, (0, 0)), (0, (0,)), (0, (0, 2)), (0, (0, 0, 0))])
+@pytest.mark.parametrize(("cell", "path"), [(2, (0, 0)), (0, (0,)), (0, (0, 2)), (0, (0, 0, 0))])
 def test_a_choice_outside_the_space_is_refused(cell, path):
     with pytest.raises(UsageError, match="is not in space 'short'"):
         SearchSpace.from_dict(SHORT).architecture((Candidate(cell=cell, path=path), Candidate(cell=0, path=(0, 0))))

@@ -72,9 +72,13 @@ def test_a_chain_by_hand():
     one = tuple(CellCosts(first=np.array([[[cost]]]), rest=()) for cost in (10, 20))
     two = (CellCosts(first=np.array([[[100], [200]]]), rest=()),)
     table = CostTable(
-        space=space.fingerprint, costs=("macs",), in_widths=((4,), (8, 16)), stem=np.array([1]), head={8: np.array([1000])},
+        space=space.fingerprint,
+        costs=("macs",),
+        in_widths=((4,), (8, 16)),
+        stem=np.array([1]),
+        head={8: np.array([1000])},
         cells=(one, two),
-    )  # fmt: skip
+    )
     last = Candidate(cell=0, path=(0,))
     assert table.total(space, (Candidate(cell=0, path=(0,)), last)) == {"macs": 1 + 10 + 100 + 1000}
     assert table.total(space, (Candidate(cell=1, path=(0,)), last)) == {"macs": 1 + 20 + 200 + 1000}

@@ -52,7 +52,7 @@ def test_a_changed_byte_is_refused_or_harmless(table):
     assert refused > len(data) / 3 / 2
 
 
-@pytest.mark.parametrize("kind, schema", [("ratings", 1), ("costs", 2)])
+@pytest.mark.parametrize(("kind", "schema"), [("ratings", 1), ("costs", 2)])
 def test_another_kind_or_schema_is_refused(table, kind, schema):
     with pytest.raises(UsageError, match=f"{kind} of schema {schema} are needed"):
         read_arrays(table, kind=kind, schema=schema)
@@ -82,7 +82,7 @@ def test_no_pickle_is_loaded(tmp_path):
 def test_foreign_files_are_refused(tmp_path):
     np.save(tmp_path / "array.npy", np.arange(3))
     np.savez(tmp_path / "other.npz", a=np.arange(3))
-    np.savez(tmp_path / "list.npz", **{"meta.json": np.frombuffer(b"[1]", np.uint8)})
+    np.savez(tmp_path / "list.npz", **{"meta.json": np.frombuffer(b"[1]", np.uint8)})  # type: ignore[arg-type]
     for name in ("array.npy", "other.npz", "list.npz", "missing.npz"):
         with pytest.raises(UsageError, match=name):
             read(tmp_path / name)

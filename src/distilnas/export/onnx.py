@@ -76,7 +76,7 @@ def _to_onnx(model: nn.Module, images: Tensor, opset: int) -> bytes:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 model,
-                (images[:1].repeat(2, 1, 1, 1),),  # torch.export takes a batch axis of 1 for a constant
+                (images[:1].repeat(2, 1, 1, 1),),  # torch.export may take a batch axis of 1 for a constant
                 input_names=["images"],
                 output_names=["logits"],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),

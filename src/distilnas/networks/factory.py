@@ -42,7 +42,9 @@ def conv_norm_act(
     """Convolution without bias, then batch norm with activation: the stem (kernel 3) and the head (kernel 1)."""
     norm_act = get_norm_act_layer(norm_layer, get_act_layer(act))
     assert norm_act is not None
-    return create_conv2d(in_width, out_width, kernel, stride=stride), norm_act(out_width, inplace=True)
+    return create_conv2d(in_width, out_width, kernel, stride=stride, padding=kernel // 2), norm_act(
+        out_width, inplace=True
+    )
 
 
 def _identity(in_width: int, out_width: int, stride: int, norm_layer: NormLayer) -> nn.Module:
@@ -65,5 +67,9 @@ def _mbconv(
         "drop_path_rate": drop_path,
     }
     if op.expansion == 1:
-        return DepthwiseSeparableConv(in_width, out_width, **common)
-    return InvertedResidual(in_width, out_width, exp_ratio=op.expansion, **common)
+        layer = DepthwiseSeparableConv(in_width, out_width, **common)
+    else:
+        layer = InvertedResidual(in_width, out_width, exp_ratio=op.expansion, **common)
+    # timm pads more from stride 3 on, and kernels and identity would then emit different sizes
+    layer.conv_dw.padding = (op.kernel // 2, op.kernel // 2)  # type: ignore[assignment]
+    return layer

@@ -78,9 +78,9 @@ class DnaRun:
             model, log = self.materials.fit_teacher(folder, self.splits)
             given.save_teacher(model, folder)
             finish_training(folder, log)
-            return self.materials.describe_teacher(model) | {
-                "val_top1": self.materials.accuracy(model, self.splits.validation)
-            }
+            result = self.materials.describe_teacher(model)
+            self._show_blocks(result)
+            return result | {"val_top1": self.materials.accuracy(model, self.splits.validation)}
 
         own = self.materials.own.key if self.materials.own else None
         keys = {"data": self.data().key, "teacher": self._plain("teacher"), "own": own}
@@ -296,6 +296,15 @@ class DnaRun:
 
     def _rating_batches(self) -> Batches:
         return self.materials.eval_batches(self.splits.rating, self.settings.rate.batch_size, drop_last=True)
+
+    def _show_blocks(self, teacher: dict[str, Any]) -> None:
+        """The proposed partition, for the user to see and override."""
+        self.progress.message(f"blocks of {teacher['name']} (partition: {teacher['partition']['policy']})")
+        for row in teacher["blocks"]:
+            size = f"{row['channels']} x {row['height']} x {row['width']}"
+            self.progress.message(
+                f"  {row['block']}  {row['path']:16s} {size:14s} stride {row['stride']}  {row['macs'] / 1e6:.2f} M MACs"
+            )
 
     def _new_supernet(self) -> Supernet:
         channels = tuple(tap["channels"] for tap in self.teacher().result["partition"]["taps"])

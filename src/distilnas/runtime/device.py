@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from distilnas.errors import UsageError
 
-
 PRECISIONS = ("32-true", "bf16-mixed")
 
 

@@ -10,7 +10,7 @@ import torch
 def derive_seed(seed: int, *keys: int) -> int:
     """A 63-bit seed for the use that ``keys`` name (epoch, step, block, ...); equal arguments give equal seeds.
 
-    Different keys of one length give different seeds; trailing zeros do not count (NumPy pads short sequences with them).
+    Different keys of one length give different seeds; trailing zeros do not count (NumPy pads short sequences so).
     """
     return int(np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)[0] >> 1)
 

@@ -1,8 +1,8 @@
 """The run folder: the interface between steps.
 
 A step reads and writes named files below its own folder and finishes by writing ``step.json`` with a key: the hash of
-all it depends on. A step that finds a finished record with the same key and intact files is skipped; so resuming, solving for
-another budget and working in several places are one mechanism.
+all it depends on. A step that finds a finished record with the same key and intact files is skipped; so resuming,
+solving for another budget and working in several places are one mechanism.
 """
 
 import hashlib
@@ -109,8 +109,8 @@ class Run:
     def step(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> StepRecord:
         """Do ``work(folder)`` unless it is finished with these inputs.
 
-        ``work`` writes its files below ``folder`` and returns JSON values; a float ``seconds_before`` among them is time
-        spent by earlier, interrupted processes. What a step with other inputs left there is removed first.
+        ``work`` writes its files below ``folder`` and returns JSON values; a float ``seconds_before`` among them is
+        time spent by earlier, interrupted processes. What a step with other inputs left there is removed first.
         """
         done = self.finished(name, inputs)
         if done:

@@ -16,7 +16,7 @@ _META = "meta.json"
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
     """Write ``arrays`` and ``meta`` (JSON values) to ``path``."""
     buffer = io.BytesIO()
-    encoded = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    encoded = np.frombuffer(json.dumps(meta | {"arrays": list(arrays)}).encode(), dtype=np.uint8)
     np.savez_compressed(buffer, allow_pickle=False, **{_META: encoded}, **arrays)
     write_bytes(path, buffer.getvalue())
 
@@ -27,6 +27,8 @@ def read_arrays(path: Path, *, kind: str, schema: int) -> tuple[dict[str, np.nda
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         meta = dict(json.loads(arrays.pop(_META).tobytes()))
+        if lost := set(meta.pop("arrays", ())) - set(arrays):
+            raise ValueError(f"{', '.join(sorted(lost))} missing")
     except Exception as error:  # damaged bytes surface as whatever numpy, zipfile or zlib meets first
         raise UsageError(f"cannot read {path}: {error}; delete it and run the step again.") from error
     if (meta.get("kind"), meta.get("schema")) != (kind, schema):

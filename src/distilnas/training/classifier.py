@@ -138,7 +138,7 @@ def train_classifier(
 class _ClassifierTraining:
     """The ``Trainable`` of a classifier."""
 
-    loss_names = ("loss",)
+    loss_names: tuple[str, ...] = ("loss",)
 
     def __init__(
         self,
@@ -192,11 +192,11 @@ class _ClassifierTraining:
     def end_epoch(self, epoch: int) -> dict[str, float]:
         return {"val_top1": accuracy(self.result(), self.validate(), self.device)}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[Any, Any]:
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         return state | ({"ema": self.ema.module.state_dict()} if self.ema else {})
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[Any, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:

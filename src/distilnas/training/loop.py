@@ -52,9 +52,9 @@ class TrainingLog:
 class Loop:
     """How long, and where the checkpoint lies.
 
-    ``batches(epoch, start)`` gives the batches of an epoch from batch ``start`` on. ``check_every``: losses are looked at
-    every so many steps (a look waits for the device). ``checkpoint_seconds``: a checkpoint is written at most this often;
-    None writes none.
+    ``batches(epoch, start)`` gives the batches of an epoch from batch ``start`` on. ``check_every``: losses are looked
+    at every so many steps (a look waits for the device). ``checkpoint_seconds``: a checkpoint is written at most this
+    often; None writes none.
     """
 
     name: str
@@ -118,15 +118,16 @@ class _Running:
         bad = (~torch.isfinite(losses)).nonzero()
         if len(bad):
             row, column = bad[0].tolist()
-            raise UsageError(self._diverged(self.step - len(self.unchecked) + row, self.trainable.loss_names[column]))
+            what = f"the loss of {self.trainable.loss_names[column]} is"
+            raise UsageError(self._diverged(what, self.step - len(self.unchecked) + row))
         self.sums += losses.sum(0)
         self.unchecked.clear()
 
-    def _diverged(self, step: int, name: str) -> str:
+    def _diverged(self, what: str, step: int) -> str:
         kept = self.loop.checkpoint
         last = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint was written before"
         return (
-            f"{self.loop.name}: the loss of {name} is not finite at epoch {self.epoch}, step {step}; {last}. "
+            f"{self.loop.name}: {what} not finite at epoch {self.epoch}, step {step}; {last}. "
             "Lower the learning rate of this step (or check the images and the teacher) and run again."
         )
 
@@ -141,6 +142,9 @@ class _Running:
         if due is None or time.monotonic() - self.saved < due:
             return
         self._check()
+        state = self.trainable.state_dict()
+        if not _finite(state):  # a finite loss may still have a gradient that is not
+            raise UsageError(self._diverged("the weights are", self.step - 1))
         save_tree(
             self.loop.checkpoint,
             {
@@ -149,16 +153,16 @@ class _Running:
                 "sums": self.sums,
                 "log": self.log.epochs,
                 "seconds": self._seconds(),
-                "state": self.trainable.state_dict(),
+                "state": state,
             },
         )
         self.saved = time.monotonic()
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self.epoch, self.step = saved["epoch"], saved["step"]
-        self.sums, self.log.epochs = saved["sums"], saved["log"]
-        self.seconds_before = saved["seconds"]
         try:
+            self.epoch, self.step = saved["epoch"], saved["step"]
+            self.sums, self.log.epochs = self.sums + saved["sums"], saved["log"]
+            self.seconds_before = saved["seconds"]
             self.trainable.load_state_dict(saved["state"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise UsageError(
@@ -167,3 +171,12 @@ class _Running:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
+
+
+def _finite(tree: Any) -> bool:
+    """Whether all tensors in nested dicts and lists are finite."""
+    if isinstance(tree, Tensor):
+        return bool(torch.isfinite(tree).all())
+    if isinstance(tree, dict):
+        return all(_finite(item) for item in tree.values())
+    return all(_finite(item) for item in tree) if isinstance(tree, (list, tuple)) else True

@@ -44,16 +44,22 @@ class OptimSettings:
 
 
 def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
-    """timm's optimiser over the module's trainable parameters; norms and biases are not decayed."""
+    """timm's optimiser over the module's trainable parameters; norms and biases are not decayed.
+
+    Raises ``UsageError`` where the optimiser refuses a value (a negative ``weight_decay``, ...).
+    """
     extra: dict[str, Any] = {} if settings.eps is None else {"eps": settings.eps}
-    return create_optimizer_v2(
-        module,
-        opt=settings.optimizer,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        momentum=settings.momentum,
-        **extra,
-    )
+    try:
+        return create_optimizer_v2(
+            module,
+            opt=settings.optimizer,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+            **extra,
+        )
+    except ValueError as error:
+        raise UsageError(f"optimizer {settings.optimizer!r} refuses its settings: {error}. Change them.") from error
 
 
 def make_scheduler(optimizer: Optimizer, settings: OptimSettings, *, epochs: int, steps_per_epoch: int) -> Scheduler:

@@ -5,7 +5,7 @@ assembled supernet path runs on the rating images from the first block to the la
 last feature is compared with the predicted sum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from distilnas.teachers import TeacherBlocks
 
 @dataclass(frozen=True, kw_only=True)
 class Additivity:
-    """``predicted[n]``: rating sum of choice n; ``measured[n]``: the metric between assembled path and teacher at the end.
+    """``predicted[n]``: rating sum of choice n; ``measured[n]``: metric between assembled path and teacher at the end.
 
     The first choice is the solution. ``kendall_tau`` and ``spearman_rho`` (over all choices) are None for fewer than
     three, and where all predictions or all measurements are equal.
@@ -75,6 +75,10 @@ def measure_additivity(
     return Additivity(
         predicted=tuple(predicted),
         measured=tuple(measured),
-        kendall_tau=float(kendalltau(predicted, measured)[0]) if enough else None,
-        spearman_rho=float(spearmanr(predicted, measured)[0]) if enough else None,
+        kendall_tau=_correlation(kendalltau, predicted, measured) if enough else None,
+        spearman_rho=_correlation(spearmanr, predicted, measured) if enough else None,
     )
+
+
+def _correlation(statistic: Callable[..., Any], predicted: list[float], measured: list[float]) -> float:
+    return float(statistic(predicted, measured).statistic)

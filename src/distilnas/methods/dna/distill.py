@@ -1,7 +1,8 @@
 """Block-wise distillation: every student block learns to turn the teacher's feature before it into the one after it.
 
-One frozen teacher pass per batch feeds all blocks. Blocks share nothing else: each has its own loss, optimiser, schedule
-and random numbers, so any subset of them trains to the same weights as all together (DNA, section 3.2, equations 5 and 6).
+One frozen teacher pass per batch feeds all blocks. Blocks share nothing else: each has its own loss, optimiser,
+schedule and random numbers, so any subset of them trains to the same weights as all together (DNA, section 3.2,
+equations 5 and 6).
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,0 +1,94 @@
+"""Learning rates against closed formulas; which weights decay."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from distilnas.errors import UsageError
+from distilnas.training.optim import OptimSettings, make_optimizer, make_scheduler
+
+EPOCHS, STEPS, LR = 5, 8, 0.2
+TOTAL = EPOCHS * STEPS
+
+
+def _rates(**changes: Any) -> list[float]:
+    """The rate of every step, asked for backwards: it depends on nothing but the step."""
+    settings = OptimSettings(optimizer="sgd", lr=LR, **changes)
+    optimizer = make_optimizer(nn.Linear(2, 2), settings)
+    scheduler = make_scheduler(optimizer, settings, epochs=EPOCHS, steps_per_epoch=STEPS)
+    rates = []
+    for t in reversed(range(TOTAL)):
+        scheduler.step_update(t)
+        (rate,) = {group["lr"] for group in optimizer.param_groups}
+        rates.append(rate)
+    return rates[::-1]
+
+
+def test_cosine() -> None:
+    low = 0.05 * LR
+    expected = [low + (LR - low) / 2 * (1 + math.cos(math.pi * t / TOTAL)) for t in range(TOTAL)]
+    assert _rates(schedule="cosine", min_lr_ratio=0.05) == pytest.approx(expected)
+
+
+def test_step() -> None:
+    """Times ``decay`` every ``decay_epochs`` epochs."""
+    expected = [LR * 0.7 ** (t // 12) for t in range(TOTAL)]
+    assert _rates(schedule="step", decay=0.7, decay_epochs=1.5) == pytest.approx(expected)
+
+
+def test_none() -> None:
+    assert _rates(schedule="none") == pytest.approx([LR] * TOTAL)
+
+
+def test_warmup_rises_linearly_from_a_thousandth() -> None:
+    rates = _rates(schedule="none", warmup=0.25)
+    assert rates == pytest.approx([LR * (0.001 + 0.999 * min(t / 10, 1)) for t in range(TOTAL)])
+
+
+def test_groups_keep_their_own_schedule_without_epochs() -> None:
+    settings = OptimSettings(lr=LR)
+    scheduler = make_scheduler(make_optimizer(nn.Linear(2, 2), settings), settings, epochs=0, steps_per_epoch=0)
+    scheduler.step_update(0)
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    optimizer = make_optimizer(module, OptimSettings(weight_decay=0.1, eps=1e-5))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name: decay[id(p)] for name, p in module.named_parameters()} == {
+        "0.weight": 0.1,
+        "0.bias": 0,
+        "1.weight": 0,
+        "1.bias": 0,
+    }
+    assert {group["eps"] for group in optimizer.param_groups} == {1e-5}
+
+
+def test_frozen_weights_are_left_out() -> None:
+    module = nn.Linear(2, 2)
+    module.weight.requires_grad_(False)
+    optimizer = make_optimizer(module, OptimSettings(optimizer="momentum", momentum=0.5))
+    assert [p.shape for group in optimizer.param_groups for p in group["params"]] == [torch.Size([2])]
+    assert optimizer.param_groups[0]["momentum"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"optimizer": "adamww"}, "unknown optimizer 'adamww'; did you mean 'adamw'"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
+        ({"lr": 0.0}, "lr must be positive"),
+        ({"warmup": 1.0}, "warmup from 0 up to 1"),
+    ],
+)
+def test_settings_are_checked(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        OptimSettings(**changes)
+
+
+def test_what_the_optimiser_refuses_is_said() -> None:
+    with pytest.raises(UsageError, match="optimizer 'sgd' refuses its settings: Nesterov"):
+        make_optimizer(nn.Linear(2, 2), OptimSettings(optimizer="sgd", momentum=0.0))
