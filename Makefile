@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Threads that spin while they wait slow everything down when another program wants a core.
+export OMP_WAIT_POLICY := PASSIVE
+
 .PHONY: setup setup-dev quickstart test test-slow lint bench clean
 
 setup: $(VENV)/.installed

@@ -141,8 +141,8 @@ def test_rates_follow_the_schedule_over_all_epochs() -> None:
     training = BlockwiseTraining(tiny_supernet(), tiny_teacher(), settings, loop, device=DEVICE, seed=0)
     for t in range(6):
         training.step(some_batches()[0], t // 3, t % 3)
-        rates = {group["lr"] for optimizer in training.optimizers.values() for group in optimizer.param_groups}
-        assert rates == {pytest.approx(0.1 / 2 * (1 + math.cos(math.pi * t / 6)))}
+        (rate,) = {group["lr"] for optimizer in training.optimizers.values() for group in optimizer.param_groups}
+        assert rate == pytest.approx(0.1 / 2 * (1 + math.cos(math.pi * t / 6)))
 
 
 class _Breaking(BlockwiseTraining):

@@ -107,10 +107,10 @@ def test_shared_prefixes_need_1554_op_evaluations_a_batch() -> None:
 
 @pytest.mark.parametrize(("value", "words"), [(0.3, "block 2 is constant"), (float("nan"), "block 2 is not finite")])
 def test_a_teacher_feature_without_content_is_refused(value: float, words: str) -> None:
-    """0.1 is no binary fraction, so that a naive variance of a constant is rounding, not zero."""
+    """Weights of 1e-8 move a float32 feature of 0.3 by a few units in the last place: its variance is not zero."""
     teacher = tiny_teacher()
     last: Any = teacher.model.get_submodule("1.0")
-    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.weight, 1e-8)
     nn.init.constant_(last.bias, value)
     with pytest.raises(UsageError, match=words):
         _rate(tiny_supernet(trained=True), some_batches(), teacher)

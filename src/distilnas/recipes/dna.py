@@ -77,10 +77,10 @@ class DnaRun:
         def work(folder: Path) -> dict[str, Any]:
             model, log = self.materials.fit_teacher(folder, self.splits)
             given.save_teacher(model, folder)
-            finish_training(folder, log)
+            before = finish_training(folder, log)
             result = self.materials.describe_teacher(model)
             self._show_blocks(result)
-            return result | {"val_top1": self.materials.accuracy(model, self.splits.validation)}
+            return result | {"val_top1": self.materials.accuracy(model, self.splits.validation)} | before
 
         own = self.materials.own.key if self.materials.own else None
         keys = {"data": self.data().key, "teacher": self._plain("teacher"), "own": own}
@@ -111,8 +111,8 @@ class DnaRun:
             log = distill(supernet, self.teacher_blocks, settings, loop, device=self.device, seed=self.settings.seed)
             tensors = {key: value.detach().cpu().contiguous() for key, value in supernet.state_dict().items()}
             write_bytes(folder / "supernet.safetensors", save(tensors))
-            finish_training(folder, log)
-            return {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}}
+            before = finish_training(folder, log)
+            return {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}} | before
 
         keys = {"teacher": self.teacher().key, "space": self.space().key, "distill": self._plain("distill")}
         return self._step("distill", keys, work)
@@ -200,8 +200,9 @@ class DnaRun:
                 **self.materials.training_inputs(folder, self.splits),
             )
             save_student(folder, trained.model, classes=classes, preprocessing=self.preprocessing.to_dict())  # type: ignore[arg-type]
-            finish_training(folder, trained.log)
-            return asdict(profile(trained.model, self.preprocessing.resolution)) | {"architecture": str(found)}
+            before = finish_training(folder, trained.log)
+            counts = profile(trained.model, self.preprocessing.resolution)
+            return asdict(counts) | {"architecture": str(found)} | before
 
         keys = {"data": self.data().key, "architecture": str(found), "retrain": self._plain("retrain")}
         keys["preprocessing"] = self.preprocessing.to_dict()

@@ -139,8 +139,10 @@ class Materials:
         return {"top1": self.accuracy(model, images), "top5": self.accuracy(model, images, k=5), "images": len(images)}
 
 
-def finish_training(folder: Path, log: TrainingLog | None) -> None:
-    """Write the training's history and remove its checkpoint."""
+def finish_training(folder: Path, log: TrainingLog | None) -> dict[str, float]:
+    """Write the training's history and remove its checkpoint; the seconds that interrupted processes spent on it."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    if log is not None:
-        write_json(folder / "history.json", asdict(log))
+    if log is None:
+        return {}
+    write_json(folder / "history.json", asdict(log))
+    return {"seconds_before": log.seconds_before}

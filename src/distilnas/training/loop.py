@@ -42,10 +42,14 @@ class Trainable(Protocol):
 
 @dataclass(kw_only=True)
 class TrainingLog:
-    """One record per epoch: mean losses by name, whatever ``end_epoch`` adds, and seconds of training in all."""
+    """One record per epoch: mean losses by name, whatever ``end_epoch`` adds.
+
+    ``seconds`` of training in all, of which ``seconds_before`` were spent by earlier, interrupted processes.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    seconds_before: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,7 @@ class _Running:
                     self._save_when_due()
                 self._check()
                 self._finish_epoch()
-        self.log.seconds = self._seconds()
+        self.log.seconds, self.log.seconds_before = self._seconds(), self.seconds_before
         return self.log
 
     def _finish_epoch(self) -> None:
