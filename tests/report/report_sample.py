@@ -246,7 +246,14 @@ def _summary(
         {"top1": top1, "macs": int(costs["macs"] * share), "params": int(costs["params"] * share), "hash": name}
         for top1, share, name in zip((75.2, 74.6, 75.9), (0.97, 1.01, 0.93), hashes[1:], strict=False)
     ]
-    student = {"top1": 77.1, "params": costs["params"], "macs": costs["macs"], "architecture": "", "hash": hashes[0]}
+    choice = tuple(Candidate(cell=c["cell"], path=tuple(c["path"])) for c in picked["choice"])
+    student = {
+        "top1": 77.1,
+        "params": costs["params"],
+        "macs": costs["macs"],
+        "architecture": str(space.architecture(choice)),
+        "hash": hashes[0],
+    }
     return {
         "run": "pets-b3",
         "recipe": "dna",

@@ -210,3 +210,17 @@ def test_choice_outside_the_space_is_refused_on_reading(run: Path, name: str, wh
     path.write_text(json.dumps(content))
     with pytest.raises(UsageError, match="not in space"):
         read_run(run)
+
+
+def test_summary_of_another_solution_is_not_mixed_in(tmp_path):
+    """After solving for another budget the old student's numbers must not stand beside the new architecture."""
+    run = tmp_path / "run"
+    write_sample_run(run, small_space())
+    summary = json.loads((run / "summary.json").read_text())
+    solved = json.loads((run / "solve" / "solution.json").read_text())["solution"]
+    summary["student"]["architecture"] = solved["architecture"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert read_run(run).summary is not None
+    summary["student"]["architecture"] = solved["architecture"].replace("| head", "id | head")
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert read_run(run).summary is None

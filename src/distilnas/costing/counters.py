@@ -63,7 +63,7 @@ def count(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int, tuple[int
     with torch.no_grad():
         try:
             out = meta(torch.empty(1, *shape, device="meta"))
-        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"cannot count {type(model).__name__} for an input of {shape}: {error}") from error
     return counts.macs, counts.paper_flops, tuple(out.shape[1:])
 

@@ -95,7 +95,10 @@ def read_run(folder: Path) -> RunRecord:
     """Read a run folder; raises ``UsageError`` when it is none or an artefact is damaged or does not fit."""
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
+    solved = _maybe(folder / "solve" / "solution.json", Solved)
     summary = _maybe(folder / "summary.json", Summary)
+    if summary and solved and summary.student.architecture not in (None, solved.solution.architecture):
+        summary = None  # of the student before: another budget was solved since, and its student is not finished
     return RunRecord(
         folder=folder,
         config=_text(folder / "config.yaml"),
@@ -106,7 +109,7 @@ def read_run(folder: Path) -> RunRecord:
         distill=_maybe(folder / "distill" / "history.json", History),
         ratings=_table(folder / "rate" / "ratings.npz", RatingTable),
         costs=_table(folder / "cost" / "costs.npz", CostTable),
-        solved=_maybe(folder / "solve" / "solution.json", Solved),
+        solved=solved,
         front=_maybe(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {},
         additivity=_maybe(folder / "additivity" / "additivity.json", Additivity),
         students=_students(folder / "students"),

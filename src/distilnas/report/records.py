@@ -89,6 +89,7 @@ class Solution:
     optimal: bool = False
     bound: float | None = None
     kind: str = ""
+    architecture: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,7 @@ class Measured:
     top1: float | None = None
     params: Number | None = None
     macs: Number | None = None
+    architecture: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
