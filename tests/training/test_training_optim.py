@@ -48,10 +48,12 @@ def test_warmup_rises_linearly_from_a_thousandth() -> None:
     assert rates == pytest.approx([LR * (0.001 + 0.999 * min(t / 10, 1)) for t in range(TOTAL)])
 
 
-def test_groups_keep_their_own_schedule_without_epochs() -> None:
+def test_no_epochs_at_all_still_have_a_rate() -> None:
+    """Cosine starts at its full rate."""
     settings = OptimSettings(lr=LR)
-    scheduler = make_scheduler(make_optimizer(nn.Linear(2, 2), settings), settings, epochs=0, steps_per_epoch=0)
-    scheduler.step_update(0)
+    optimizer = make_optimizer(nn.Linear(2, 2), settings)
+    make_scheduler(optimizer, settings, epochs=0, steps_per_epoch=0).step_update(0)
+    assert {group["lr"] for group in optimizer.param_groups} == {LR}
 
 
 def test_biases_and_norms_are_not_decayed() -> None:
