@@ -155,8 +155,46 @@ def test_mixing_few_images_takes_an_even_number(tmp_path: Path) -> None:
         ({"drop_path_rate": 1.5}, "drop_path_rate must be from 0"),
         ({"mixup": -1.0}, "mixup and cutmix must not be negative"),
         ({"cutmix": 1.0, "batch_size": 63}, "batch_size must be even, got 63"),
+        ({"cutmix": 1.0, "batch_size": 6, "micro_batch": 3}, "micro_batch must be even, got 3"),
+        ({"batch_size": 64, "micro_batch": 24}, "multiple of micro_batch"),
+        ({"batch_size": 64, "micro_batch": 1}, "multiple of micro_batch"),
     ],
 )
 def test_settings_are_checked(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         ClassifierSettings(**changes)
+
+
+def _without_batch_norm() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    """Without batch norm, dropout and mixing the mean over equal pieces is the mean over the batch."""
+    plain = ClassifierSettings(epochs=2, batch_size=6, optim=OptimSettings(optimizer="sgd", lr=0.1), ema=0.9)
+    whole = _train(tmp_path / "a", plain, _without_batch_norm())
+    pieces = _train(tmp_path / "b", replace(plain, micro_batch=2), _without_batch_norm())
+    for a, b in zip(whole.model.parameters(), pieces.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert [e["loss"] for e in pieces.log.epochs] == pytest.approx([e["loss"] for e in whole.log.epochs])
+
+
+def test_accumulation_resumes_exactly(tmp_path: Path) -> None:
+    settings = replace(EVERYTHING, micro_batch=2)
+    expected = _train(tmp_path / "a", settings).model.state_dict()
+    with pytest.raises(Killed):
+        _train(tmp_path / "b", settings, progress=KillingProgress(4))
+    for key, value in _train(tmp_path / "b", settings).model.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_rate_follows_the_batch_that_is_really_used(tmp_path: Path) -> None:
+    """12 images cannot fill a batch of 48: a quarter of the batch, a quarter of the rate."""
+    settings = ClassifierSettings(
+        epochs=1, batch_size=48, optim=OptimSettings(optimizer="sgd", lr=0.4, lr_base_size=48)
+    )
+    by_hand = ClassifierSettings(epochs=1, batch_size=12, optim=OptimSettings(optimizer="sgd", lr=0.1))
+    scaled, expected = (_train(tmp_path / str(i), s).model for i, s in enumerate((settings, by_hand)))
+    for a, b in zip(scaled.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -39,6 +39,21 @@ def test_step() -> None:
     assert _rates(schedule="step", decay=0.7, decay_epochs=1.5) == pytest.approx(expected)
 
 
+def test_linear() -> None:
+    low = 0.05 * LR
+    expected = [low + (LR - low) * (1 - t / TOTAL) for t in range(TOTAL)]
+    assert _rates(schedule="linear", min_lr_ratio=0.05) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [("linear", 0.256), ("sqrt", 0.128)])
+def test_rate_for_another_batch(scale: str, expected: float) -> None:
+    """DNA retrains with 0.064 per 1,024 images; Goyal et al. 2017: four times the batch, four times the rate."""
+    settings = OptimSettings(lr=0.064, lr_base_size=1024, lr_base_scale=scale)
+    assert settings.for_batch(4096).lr == pytest.approx(expected)
+    assert settings.for_batch(4096).for_batch(4096).lr == pytest.approx(expected)
+    assert OptimSettings(lr=0.064).for_batch(4096).lr == 0.064
+
+
 def test_none() -> None:
     assert _rates(schedule="none") == pytest.approx([LR] * TOTAL)
 

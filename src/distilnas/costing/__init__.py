@@ -2,6 +2,7 @@
 
 from distilnas.costing.counters import Profile, count, count_params, profile
 from distilnas.costing.latency import measure_latency
+from distilnas.costing.scaling import Scaled, scale_to
 from distilnas.costing.tables import cost_table
 
-__all__ = ["Profile", "cost_table", "count", "count_params", "measure_latency", "profile"]
+__all__ = ["Profile", "Scaled", "cost_table", "count", "count_params", "measure_latency", "profile", "scale_to"]

@@ -1,10 +1,12 @@
 """Training a classifier on labels: fits teachers to the user's images and retrains students from scratch."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm.data.mixup import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.utils.model_ema import ModelEmaV3
@@ -24,12 +26,15 @@ from distilnas.training.optim import OptimSettings, make_optimizer, make_schedul
 class ClassifierSettings:
     """How a classifier is trained.
 
-    ``ema`` is the decay of a moving average of the weights (None: none), which is then what is evaluated and kept.
+    ``batch_size`` is the number of images of an update. With ``micro_batch`` they are passed through the network so
+    many at a time, which takes less memory: gradients are averaged; batch norm sees micro-batches, mixup draws for
+    each. ``ema`` is the decay of a moving average of the weights (None: none), which is what is evaluated and kept.
     ``mixup`` and ``cutmix`` are the alphas of the beta distributions (0: off).
     """
 
     epochs: int = 30
     batch_size: int = 64
+    micro_batch: int | None = None
     optim: OptimSettings = field(default_factory=OptimSettings)
     augment: Augmentation = field(default_factory=Augmentation)
     label_smoothing: float = 0.1
@@ -51,10 +56,14 @@ class ClassifierSettings:
                 raise UsageError(f"{name} must be from 0 up to 1, got {share}.")
         if self.mixup < 0 or self.cutmix < 0:
             raise UsageError(f"mixup and cutmix must not be negative, got {self.mixup} and {self.cutmix}.")
-        if self.mixes and self.batch_size % 2:
+        if self.micro_batch is not None and (self.micro_batch < 2 or self.batch_size % self.micro_batch):
             raise UsageError(
-                f"mixup and cutmix pair the images of a batch: batch_size must be even, got {self.batch_size}."
+                f"batch_size must be a multiple of micro_batch, and that at least 2, got {self.batch_size} and "
+                f"{self.micro_batch}."
             )
+        name, at_once = ("micro_batch", self.micro_batch) if self.micro_batch else ("batch_size", self.batch_size)
+        if self.mixes and at_once % 2:
+            raise UsageError(f"mixup and cutmix pair the images of a batch: {name} must be even, got {at_once}.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"ema must be between 0 and 1, got {self.ema}.")
 
@@ -62,6 +71,12 @@ class ClassifierSettings:
     def mixes(self) -> bool:
         """Whether images are mixed in pairs."""
         return self.mixup > 0 or self.cutmix > 0
+
+    def batches_of(self, images: int) -> tuple[int, int]:
+        """(images passed at once, passes an update) where only so many images are there; sets may be small."""
+        at_once = min(self.micro_batch or self.batch_size, images)
+        at_once -= at_once % 2 if self.mixes else 0
+        return at_once, max(1, min(self.batch_size, images) // at_once)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,21 +107,23 @@ def train_classifier(
     Validation images only measure (top-1 per epoch in the log as ``val_top1``); nothing is selected by them.
     """
     transform = train_transform(preprocessing, settings.augment)
-    batch_size = min(settings.batch_size, len(images))
-    batch_size -= batch_size % 2 if settings.mixes else 0
+    at_once, passes = settings.batches_of(len(images))
+    steps = len(images) // (at_once * passes)
 
-    def batches(epoch: int, start: int) -> Iterable[tuple[Tensor, Tensor]]:
-        return make_loader(
+    def batches(epoch: int, start: int) -> Iterable[Iterator[tuple[Tensor, Tensor]]]:
+        loader = make_loader(
             images,
             transform,
-            batch_size=batch_size,
+            batch_size=at_once,
             seed=seed,
             epoch=epoch,
             shuffle=True,
             drop_last=True,
             workers=workers,
-            start_batch=start,
+            start_batch=start * passes,
         )
+        pieces = iter(loader)
+        return (islice(pieces, passes) for _ in range(start, steps))
 
     def validate() -> Iterable[tuple[Tensor, Tensor]]:
         return make_loader(
@@ -120,8 +137,8 @@ def train_classifier(
             workers=workers,
         )
 
-    steps = len(images) // batch_size
-    training = _ClassifierTraining(model, settings, device, seed, steps, len(images.classes), validate)
+    settings = replace(settings, optim=settings.optim.for_batch(at_once * passes))
+    training = _ClassifierTraining(model, settings, device, seed, steps, passes, len(images.classes), validate)
     loop = Loop(
         name=name,
         epochs=settings.epochs,
@@ -147,16 +164,12 @@ class _ClassifierTraining:
         device: Device,
         seed: int,
         steps_per_epoch: int,
+        passes: int,
         num_classes: int,
         validate: Any,
     ) -> None:
-        self.settings, self.device, self.seed, self.steps, self.validate = (
-            settings,
-            device,
-            seed,
-            steps_per_epoch,
-            validate,
-        )
+        self.settings, self.device, self.seed, self.validate = settings, device, seed, validate
+        self.steps, self.passes = steps_per_epoch, passes
         self.model = device.module(model).train()
         self.optimizer = make_optimizer(self.model, settings.optim)
         self.scheduler = make_scheduler(
@@ -168,23 +181,28 @@ class _ClassifierTraining:
             SoftTargetCrossEntropy() if self.mixup else LabelSmoothingCrossEntropy(settings.label_smoothing)
         )
 
-    def step(self, batch: tuple[Tensor, Tensor], epoch: int, step: int) -> Tensor:
-        images, labels = self.device.images(batch[0]), self.device.tensor(batch[1])
+    def step(self, batch: Iterable[tuple[Tensor, Tensor]], epoch: int, step: int) -> Tensor:
         done = epoch * self.steps + step
         self.scheduler.step_update(done)
+        self.optimizer.zero_grad(set_to_none=True)
         with torch_seed(derive_seed(self.seed, 1, epoch, step)):
-            if self.mixup:
-                images, labels = self.mixup(images, labels)
-            with self.device.autocast():
-                loss = self.criterion(self.model(images), labels)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.device.fabric.backward(loss)
+            loss = torch.stack([self._backward(*piece) for piece in batch]).sum()
         if self.settings.clip_grad:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad)
         self.optimizer.step()
         if self.ema:
             self.ema.update(self.model, step=done)
-        return loss.detach().reshape(1)
+        return loss.reshape(1)
+
+    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Add the gradients of one piece of a batch; returns its share of the batch's mean loss, detached."""
+        images, labels = self.device.images(images), self.device.tensor(labels)
+        if self.mixup:
+            images, labels = self.mixup(images, labels)
+        with self.device.autocast():
+            loss = self.criterion(self.model(images), labels) / self.passes
+        self.device.fabric.backward(loss)
+        return loss.detach()
 
     def result(self) -> nn.Module:
         return self.ema.module if self.ema else self.model

@@ -1,6 +1,6 @@
 """Optimiser and learning-rate schedule settings; timm builds both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from timm.optim import create_optimizer_v2, list_optimizers
@@ -11,19 +11,24 @@ from torch.optim import Optimizer
 
 from distilnas.errors import UsageError, nearest
 
-SCHEDULES = ("cosine", "step", "none")
+SCHEDULES = ("cosine", "step", "linear", "none")
+SCALES = ("linear", "sqrt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimSettings:
     """How weights are updated.
 
-    ``schedule``: ``cosine`` falls to ``min_lr_ratio`` x lr, ``step`` multiplies by ``decay`` every ``decay_epochs``,
-    ``none`` stays. ``warmup`` is the share of all steps with linearly rising rate.
+    ``schedule``: ``cosine`` falls to ``min_lr_ratio`` x lr, ``linear`` too but straight, ``step`` multiplies by
+    ``decay`` every ``decay_epochs``, ``none`` stays. ``warmup`` is the share of all steps with linearly rising rate.
+    ``lr_base_size``: the batch that ``lr`` was given for; another batch gets ``lr`` scaled by their ratio (``linear``,
+    Goyal et al. 2017) or its root (``sqrt``, usual with adaptive optimisers). None: ``lr`` as it stands.
     """
 
     optimizer: str = "adamw"
     lr: float = 1e-3
+    lr_base_size: int | None = None
+    lr_base_scale: str = "linear"
     weight_decay: float = 0.0
     momentum: float = 0.9
     eps: float | None = None
@@ -39,8 +44,20 @@ class OptimSettings:
             raise UsageError(f"unknown optimizer {self.optimizer!r}; {nearest(self.optimizer, known)}")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"unknown schedule {self.schedule!r}; {nearest(self.schedule, SCHEDULES)}")
+        if self.lr_base_scale not in SCALES:
+            raise UsageError(f"unknown lr_base_scale {self.lr_base_scale!r}; {nearest(self.lr_base_scale, SCALES)}")
+        if self.lr_base_size is not None and self.lr_base_size < 1:
+            raise UsageError(f"lr_base_size is a number of images, at least 1, got {self.lr_base_size}.")
         if self.lr <= 0 or not 0 <= self.warmup < 1:
             raise UsageError(f"lr must be positive and warmup from 0 up to 1, got {self.lr} and {self.warmup}.")
+
+    def for_batch(self, size: int) -> "OptimSettings":
+        """These settings for updates of ``size`` images: ``lr`` scaled, ``lr_base_size`` spent."""
+        if self.lr_base_size is None:
+            return self
+        ratio = size / self.lr_base_size
+        factor = ratio if self.lr_base_scale == "linear" else ratio**0.5
+        return replace(self, lr=self.lr * factor, lr_base_size=None)
 
 
 def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
@@ -69,12 +86,13 @@ def make_scheduler(optimizer: Optimizer, settings: OptimSettings, *, epochs: int
     """
     total = max(1, epochs * steps_per_epoch)
     constant = settings.schedule == "none"
+    sched = {"none": "step", "linear": "poly"}.get(settings.schedule, settings.schedule)
     scheduler, _ = create_scheduler_v2(
         optimizer,
-        sched="step" if constant else settings.schedule,
+        sched=sched,
         num_epochs=total,  # timm's "epochs" are our steps
         decay_epochs=total + 1 if constant else max(1, round(settings.decay_epochs * steps_per_epoch)),
-        decay_rate=settings.decay,
+        decay_rate=1.0 if sched == "poly" else settings.decay,  # timm's power of the polynomial
         min_lr=settings.min_lr_ratio * settings.lr,
         warmup_lr=settings.lr * 1e-3,
         warmup_epochs=round(settings.warmup * total),
