@@ -6,7 +6,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from distilnas.recipes.settings import Settings, load_settings
+from distilnas.recipes.catalogue import load_settings
+from distilnas.recipes.settings import Settings
 
 CLASSES = ("blue", "green", "red")
 CONFIG = {

@@ -25,7 +25,7 @@ def test_every_verb_has_json_and_v(cli: Cli, verb: tuple[str, ...]):
     text = cli(*verb, "-h").out
     assert "--json" in text
     assert "--verbose" in text
-    assert ("--run" in text) == (verb[0] not in ("profile", "doctor", "config", "zoo"))
+    assert ("--run" in text) == (verb[0] not in ("profile", "doctor", "config"))
 
 
 def test_config_verbs(cli: Cli, config: Path):

@@ -42,6 +42,24 @@ def test_an_empty_text_and_an_empty_value():
     assert merge("maybe: {epochs: 1}", ["maybe=null"], origin="x") == {"maybe": None}
 
 
+TEXTS = {"a": "x: 1\nin: {y: 2, z: [3]}", "b": "extends: a\nin: {y: 5}", "loop": "in: {extends: loop}"}
+
+
+def test_a_configuration_extends_another():
+    """At any depth; its own values win, and overrides win over both."""
+    assert merge("extends: b\nin: {z: [4, 4]}", ["x=7"], origin="c", read=TEXTS.__getitem__) == {
+        "x": 7,
+        "in": {"y": 5, "z": [4, 4]},
+    }
+    nested = merge("p: {extends: b, x: 9}", [], origin="c", read=TEXTS.__getitem__)
+    assert nested == {"p": {"x": 9, "in": {"y": 5, "z": [3]}}}
+
+
+def test_a_configuration_cannot_extend_itself():
+    with pytest.raises(UsageError, match="extends loop"):
+        merge("extends: loop", [], origin="c", read=TEXTS.__getitem__)
+
+
 @pytest.mark.parametrize("override", ["rate", "=5", ".=5", "a..b=1", "rate =5", ""])
 def test_what_is_no_override_is_refused(override):
     with pytest.raises(UsageError, match="not an override"):

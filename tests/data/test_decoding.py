@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distilnas.data.decoding import in_threads, problem, read_rgb, to_rgb
+from distilnas.data.decoding import in_threads, problem, to_rgb
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -15,13 +15,22 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(result)
 
 
+def _read(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return _rgb(image)
+
+
+def _problem(file: Path) -> str | None:
+    return problem(lambda: Image.open(file))
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_16_bit_gray_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     values = np.array([[0, 257, 128 * 257, 65535], [128, 129, 300, 40000]], dtype=np.uint16)
     file = tmp_path / f"gray.{suffix}"
     Image.fromarray(values).save(file)
     expected = [[0, 1, 128, 255], [0, 1, 1, 156]]  # value / 257, rounded
-    pixels = np.asarray(read_rgb(file))
+    pixels = _read(file)
     for channel in range(3):
         np.testing.assert_array_equal(pixels[..., channel], expected)
 
@@ -48,7 +57,7 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
     palette.putpalette([10, 20, 30, 40, 50, 60])
     np.testing.assert_array_equal(_rgb(palette), [[[10, 20, 30], [40, 50, 60]]])
     palette.save(tmp_path / "p.png", transparency=0)
-    np.testing.assert_array_equal(np.asarray(read_rgb(tmp_path / "p.png")), [[[255, 255, 255], [40, 50, 60]]])
+    np.testing.assert_array_equal(_read(tmp_path / "p.png"), [[[255, 255, 255], [40, 50, 60]]])
 
 
 def test_cmyk_bilevel_and_gray() -> None:
@@ -62,7 +71,7 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown rotated by 90 degrees clockwise
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(np.asarray(read_rgb(tmp_path / "turned.png")), np.rot90(pixels, k=-1))
+    np.testing.assert_array_equal(_read(tmp_path / "turned.png"), np.rot90(pixels, k=-1))
 
 
 def test_problem_finds_every_kind_of_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,13 +80,13 @@ def test_problem_finds_every_kind_of_bad_file(tmp_path: Path, monkeypatch: pytes
         good, cut = tmp_path / f"good.{suffix}", tmp_path / f"cut.{suffix}"
         noise.save(good)
         cut.write_bytes(good.read_bytes()[:-200])
-        assert problem(good) is None
-        assert problem(cut), suffix
+        assert _problem(good) is None
+        assert _problem(cut), suffix
     (tmp_path / "text.jpg").write_text("no image")
-    assert "UnidentifiedImageError" in str(problem(tmp_path / "text.jpg"))
-    assert "FileNotFoundError" in str(problem(tmp_path / "missing.jpg"))
+    assert "UnidentifiedImageError" in str(_problem(tmp_path / "text.jpg"))
+    assert "FileNotFoundError" in str(_problem(tmp_path / "missing.jpg"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert "DecompressionBombError" in str(problem(tmp_path / "good.png"))
+    assert "DecompressionBombError" in str(_problem(tmp_path / "good.png"))
 
 
 def test_in_threads_keeps_the_order_beyond_one_chunk() -> None:

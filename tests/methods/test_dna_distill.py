@@ -214,25 +214,3 @@ def test_mixed_precision_trains(tmp_path: Path) -> None:
     )
     assert len(log.epochs) == 2
     assert all(parameter.dtype == torch.float32 for parameter in supernet.parameters())
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"loss": "relativ_mse"}, "did you mean 'relative_mse'"),
-        ({"sampling": "fare"}, "did you mean 'fair'"),
-        ({"epochs": -1}, "epochs must not be negative"),
-        ({"batch_size": 1}, "batch_size at least 2"),
-    ],
-)
-def test_settings_are_checked(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        DistillSettings(**changes)
-
-
-def test_settings_are_checked_against_the_number_of_blocks() -> None:
-    with pytest.raises(UsageError, match="block 3; there are blocks 1 to 2"):
-        DistillSettings(blocks=(1, 3)).block_indices(2)
-    with pytest.raises(UsageError, match="one value for each of 2 blocks, got 1"):
-        DistillSettings(lr_per_block=(0.1,)).block_optim(0, 2)
-    assert DistillSettings(blocks=(2, 1, 2)).block_indices(2) == (0, 1)

@@ -7,7 +7,8 @@ import yaml
 
 from distilnas.config import parse
 from distilnas.errors import UsageError
-from distilnas.recipes.settings import Settings, config_names, load_settings
+from distilnas.recipes.catalogue import config_names, load_settings
+from distilnas.recipes.settings import Settings
 
 
 @pytest.mark.parametrize("name", config_names())

@@ -75,6 +75,26 @@ def test_choices_of_a_large_space_come_back():
         assert dna.choice_of(dna.architecture(choice)) == choice
 
 
+def test_a_single_cell_is_the_widest_and_then_the_deepest():
+    """DNA's widest cells, by hand: 32x3 40x4 80x4 112x4 192x5 320x1."""
+    single = preset("dna").single_cell()
+    assert [[cell.name for cell in block.cells] for block in single.blocks] == [
+        ["32x3"], ["40x4"], ["80x4"], ["112x4"], ["192x5"], ["320x1"]
+    ]  # fmt: skip
+    assert single.num_architectures == 6 ** (3 + 4 + 4 + 4 + 5 + 1)
+
+
+@given(spaces)
+@settings(max_examples=20, deadline=None)
+def test_a_single_cell_space_lies_inside(space):
+    single = space.single_cell()
+    assert single.single_cell() == single
+    assert space.contains(single.architecture(next(single.choices())))
+    for block, one in zip(space.blocks, single.blocks, strict=True):
+        assert one.cells[0] in block.cells
+        assert one.widths == (block.widths[-1],)
+
+
 def test_the_fingerprint_ignores_the_name_only():
     space = SearchSpace.from_dict(SHORT)
     assert dataclasses.replace(space, name="other").fingerprint == space.fingerprint

@@ -8,6 +8,7 @@ import pytest
 from distilnas.errors import UsageError
 from distilnas.space import Candidate, preset
 from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.tables.files import read_arrays, write_arrays
 
 
 def random_ratings() -> RatingTable:
@@ -48,3 +49,22 @@ def test_file_round_trip(tmp_path):
         again.check(preset("dna"))
     with pytest.raises(UsageError, match="holds ratings"):
         CostTable.load(tmp_path / "a" / "ratings.npz")
+
+
+def test_a_table_without_a_spaces_candidates_is_refused():
+    table = random_ratings()
+    with pytest.raises(UsageError, match="does not have the candidates of space 'nas-bench-macro'"):
+        dataclasses.replace(table, cells=table.cells[:2]).check(preset("nas-bench-macro"))
+
+
+def test_a_file_with_parts_missing_is_refused(tmp_path):
+    table, path = random_ratings(), tmp_path / "ratings.npz"
+    table.save(path)
+    arrays, meta = read_arrays(path, kind="ratings", schema=1)
+    without = {key: value for key, value in arrays.items() if key != "1/0/stderr"}
+    write_arrays(path, without, meta)
+    with pytest.raises(UsageError, match=r"damaged.*1/0/stderr"):
+        RatingTable.load(path)
+    write_arrays(path, arrays, {key: value for key, value in meta.items() if key != "cells"})
+    with pytest.raises(UsageError, match=r"damaged.*cells"):
+        RatingTable.load(path)

@@ -1,6 +1,7 @@
 """Partition into blocks: the paper's for EfficientNet, other families' stages by their papers' tables."""
 
 import json
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import pytest
@@ -10,7 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
-from distilnas.teachers.partition import Partition, Tap, propose
+from distilnas.teachers.layouts import Layout
+from distilnas.teachers.partition import Partition, Tap, possible_taps, propose
 
 
 class Branchy(nn.Module):
@@ -191,32 +193,90 @@ def test_partitions_that_cannot_be_are_refused_with_help(policy: str | list[str]
         propose(Branchy(), 32, policy)
 
 
-def test_teachers_without_maps_or_with_several_outputs_are_refused() -> None:
-    with pytest.raises(UsageError, match="NHWC"):
-        propose(timm.create_model("swin_tiny_patch4_window7_224", num_classes=2, depths=(1, 1)), 224)
-    with pytest.raises(UsageError, match="token sequences"):
-        propose(timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2), 32)
+class Two(Branchy):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return x, x
 
-    class Two(Branchy):
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-            return x, x
 
+class Constant(Branchy):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.zeros_like(x))
+
+
+def test_teachers_of_several_outputs_constant_or_not_finite_are_refused() -> None:
     with pytest.raises(UsageError, match="one tensor"):
         propose(Two(), 32)
-
-
-def test_constant_or_non_finite_teachers_are_refused() -> None:
-    broken = Branchy()
-    nn.init.constant_(broken.fc.bias, float("nan"))
-    with pytest.raises(UsageError, match="finite"):
-        propose(broken, 32)
-
-    class Constant(Branchy):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) * 0
-
     with pytest.raises(UsageError, match="depend on the image"):
         propose(Constant(), 32)
+    broken = Branchy()
+    nn.init.constant_(broken.fc.bias, float("nan"))
+    with pytest.raises(UsageError, match=r"finite numbers, but fc.bias"):
+        propose(broken, 32)
+
+
+class Tail(nn.Module):
+    """Two early stages, then layers that pass two tensors on."""
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return self.left(pair[0]) + pair[1], self.right(pair[1])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.down = nn.Conv2d(4, 4, 3, 2, 1)
+        self.pairs = nn.Sequential(self.Pair(), self.Pair())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(self.stem(x))
+        left, right = self.pairs((x, -x))
+        return (left * right).mean((2, 3))
+
+
+def test_blocks_that_leave_most_of_the_teacher_out_are_refused_unless_listed() -> None:
+    with pytest.raises(UsageError, match=r"last cut at 'down', after 2 of 6 weighted layers.*possible_taps"):
+        propose(Tail(), 32)
+    assert paths(propose(Tail(), 32, ["stem", "down"])) == ["stem", "down"]
+    with pytest.raises(UsageError, match=r"'pairs\.0' does not"):
+        propose(Tail(), 32, ["stem", "pairs.0"])
+
+
+def test_possible_taps_are_those_that_a_list_may_hold() -> None:
+    model = Branchy()
+
+    def accepted(pair: list[str]) -> bool:
+        try:
+            return len(propose(model, 32, pair).taps) == 2
+        except UsageError:
+            return False
+
+    listed = [p for p, _ in model.named_modules() if p and (accepted([p, "tail"]) or accepted(["stem", p]))]
+    assert [tap.path for tap in possible_taps(model, 32)] == listed == ["stem", "tail", "pool"]
+
+
+def test_units_of_equal_maps_are_cut_into_four_groups() -> None:
+    """Ten residual units and a head: groups of 2, 3, 2, 3; below four units each is a block."""
+
+    def isotropic(depth: int) -> nn.Module:
+        units = (nn.Sequential(nn.Conv2d(4, 4, 3, 1, 1), nn.GELU(), nn.Conv2d(4, 4, 1)) for _ in range(depth))
+        return nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Sequential(*units), nn.Flatten(), nn.Linear(256, 2))
+
+    partition = propose(isotropic(10), 32)
+    assert (partition.policy, partition.strides) == ("depth", (4, 1, 1, 1))
+    assert paths(partition) == ["1.1", "1.4", "1.6", "1.9"]
+    assert paths(propose(isotropic(3), 32)) == ["1.0", "1.1", "1.2"]
+    with pytest.raises(UsageError, match="'depth' finds 1"):
+        propose(isotropic(1), 32, "depth")
+
+
+def test_networks_that_widen_at_every_layer_are_cut_by_resolution() -> None:
+    partition = propose(timm.create_model("rexnet_100", num_classes=10), 64)
+    assert paths(partition) == ["features.2", "features.4", "features.10", "features.15"]
+    assert partition.strides == (4, 2, 2, 2)
 
 
 @pytest.mark.parametrize("policy", ["auto", "resolution"])
@@ -243,6 +303,20 @@ def test_a_partition_survives_json() -> None:
     assert Partition.from_dict(json.loads(json.dumps(partition.to_dict()))) == partition
 
 
+def test_a_partition_with_layouts_survives_json_and_one_without_is_read_as_maps() -> None:
+    tokens = replace(tap("a", 16), layout=Layout(kind="tokens", prefix=2))
+    partition = Partition(taps=(tokens, tap("b", 8)), policy="depth", image_shape=(3, 32, 32))
+    data = json.loads(json.dumps(partition.to_dict()))
+    assert [entry["layout"] for entry in data["taps"]] == [
+        {"kind": "tokens", "prefix": 2},
+        {"kind": "nchw", "prefix": 0},
+    ]
+    assert Partition.from_dict(data) == partition
+    for entry in data["taps"]:
+        del entry["layout"]
+    assert Partition.from_dict(data).taps == (tap("a", 16), tap("b", 8))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -263,6 +337,13 @@ def test_a_stored_partition_that_is_wrong_is_refused(change: dict[str, object]) 
 def test_records_check_themselves() -> None:
     with pytest.raises(UsageError, match="positive"):
         Tap(path="a", channels=0, height=1, width=1, reduction=1)
+    for layout, message in (
+        ({"kind": "nlc"}, "unknown"),
+        ({"prefix": 1}, "only tokens"),
+        ({"grid": 2}, "entries kind"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Tap.from_dict(asdict(tap("a", 16)) | {"layout": layout})
     with pytest.raises(UsageError, match="two different taps"):
         Partition(taps=(tap("a", 16), tap("a", 8)), policy="stage", image_shape=(3, 32, 32))
     with pytest.raises(UsageError, match="positive"):

@@ -14,7 +14,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key.sub
 @app.command()
 def ls(json: JsonOption = False, verbose: VerboseOption = False) -> None:
     """Names of the shipped configurations."""
-    from distilnas.recipes.settings import config_names
+    from distilnas.recipes.catalogue import config_names
 
     print_json(list(config_names())) if json else print("\n".join(config_names()))
 
@@ -24,7 +24,7 @@ def show(config: Config, overrides: Overrides = None, json: JsonOption = False, 
     """All settings of a configuration, defaults and overrides included."""
     import yaml
 
-    from distilnas.recipes.settings import load_settings
+    from distilnas.recipes.catalogue import load_settings
 
     data = load_settings(config, tuple(overrides or ())).to_dict()
     print_json(data) if json else print(yaml.safe_dump(data, sort_keys=False), end="")
@@ -35,7 +35,7 @@ def validate(
     config: Config, overrides: Overrides = None, json: JsonOption = False, verbose: VerboseOption = False
 ) -> None:
     """Check a configuration without running anything."""
-    from distilnas.recipes.settings import load_settings
+    from distilnas.recipes.catalogue import load_settings
 
     load_settings(config, tuple(overrides or ()))
     if json:

@@ -17,14 +17,13 @@ def run(
     verbose: VerboseOption = False,
 ) -> None:
     """Search, retrain, test, export and report; called again, it continues where it stopped and skips what is done."""
-    from distilnas.recipes.settings import load_settings
-    from distilnas.recipes.summary import run_dna
+    from distilnas.recipes.catalogue import load_settings, run_recipe
     from distilnas.runtime.device import keep_freed_memory
 
     keep_freed_memory()
     settings = load_settings(config, tuple(overrides or ()))
     folder = run or Path("runs") / Path(config).stem
-    summary = run_dna(settings, folder, progress=RichProgress())
+    summary = run_recipe(settings, folder, progress=RichProgress())
     if json:
         print_json(summary)
     else:
@@ -33,20 +32,25 @@ def run(
 
 def show(summary: dict[str, Any], folder: Path) -> None:
     """The summary as a small table on stdout."""
-    teacher, student, solution, rating = (summary[key] for key in ("teacher", "student", "solution", "rating"))
+    {"dna": _show_dna, "retrain": _show_retrained, "progressive": _show_rounds}[summary["recipe"]](summary)
+    for name, path in summary.get("artefacts", {}).items():
+        console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
+
+
+def _networks(rows: dict[str, dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("", "test top-1", "parameters", "MACs (papers: FLOPs)"):
         table.add_column(column, justify="left" if not column else "right")
-    table.add_row(
-        f"teacher {teacher['name']}", f"{teacher['top1']:.2f} %", f"{teacher['params']:,}", f"{teacher['macs']:,}"
-    )
-    table.add_row("student", f"{student['top1']:.2f} %", f"{student['params']:,}", f"{student['macs']:,}")
-    table.add_row(
-        "student / teacher",
-        "",
-        f"{student['params'] / teacher['params']:.1%}",
-        f"{student['macs'] / teacher['macs']:.1%}",
-    )
+    for name, row in rows.items():
+        table.add_row(name, f"{row['top1']:.2f} %", f"{row['params']:,}", f"{row['macs']:,}")
+    return table
+
+
+def _show_dna(summary: dict[str, Any]) -> None:
+    teacher, student, solution, rating = (summary[key] for key in ("teacher", "student", "solution", "rating"))
+    table = _networks({f"teacher {teacher['name']}": teacher, "student": student})
+    shares = (f"{student[cost] / teacher[cost]:.1%}" for cost in ("params", "macs"))
+    table.add_row("student / teacher", "", *shares)
     for row in summary["random"]:
         table.add_row(f"random {row['hash'][:6]}", f"{row['top1']:.2f} %", f"{row['params']:,}", f"{row['macs']:,}")
     console.print(table)
@@ -56,5 +60,17 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         f"{summary['space']['num_architectures']:,} architectures under the budget, {proof}.",
         highlight=False,
     )
-    for name, path in summary["artefacts"].items():
-        console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
+
+
+def _show_retrained(summary: dict[str, Any]) -> None:
+    console.print(_networks({summary["run"]: summary["student"]}))
+
+
+def _show_rounds(summary: dict[str, Any]) -> None:
+    rows = {}
+    for row in summary["rounds"]:
+        number = row["round"]
+        rows |= {f"round {number} teacher": row["teacher"], f"round {number} student": row["student"]}
+        if "scaled" in row:
+            rows[f"round {number} student, scaled"] = row["scaled"]
+    console.print(_networks(rows))

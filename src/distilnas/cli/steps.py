@@ -85,8 +85,7 @@ VERBS = (distill, rate, cost, solve, retrain, evaluate, export, report)
 
 
 def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: list[str] | None = None) -> None:
-    from distilnas.recipes.settings import load_settings
-    from distilnas.recipes.summary import run_dna
+    from distilnas.recipes.catalogue import load_settings, run_recipe
     from distilnas.runtime.device import keep_freed_memory
 
     keep_freed_memory()
@@ -97,7 +96,7 @@ def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, e
     if config is None:
         config = str(_existing(folder) / "config.yaml")
     settings = load_settings(config, (*overrides, *(extra or [])))
-    result = run_dna(settings, folder, progress=RichProgress(), until=name)
+    result = run_recipe(settings, folder, progress=RichProgress(), until=name)
     if as_json:
         print_json(result)
     else:

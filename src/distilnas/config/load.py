@@ -7,7 +7,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,13 +19,19 @@ from pydantic import TypeAdapter, ValidationError
 from distilnas.errors import UsageError, nearest
 
 T = TypeVar("T")
+_EXTENDS = "extends"
 _OVERRIDE = re.compile(r"[^.=\s]+(\.[^.=\s]+)*=")
 
 
-def merge(source: str, overrides: Iterable[str], *, origin: str) -> dict[str, Any]:
-    """YAML text with ``key.sub=value`` overrides applied; ``origin`` names the text in messages."""
+def merge(
+    source: str, overrides: Iterable[str], *, origin: str, read: Callable[[str], str] | None = None
+) -> dict[str, Any]:
+    """YAML text with ``key.sub=value`` overrides applied; ``origin`` names the text in messages.
+
+    A mapping may say ``extends: NAME``: it then changes and adds to the configuration that ``read(NAME)`` gives.
+    """
     try:
-        base = OmegaConf.create(yaml.safe_load(source) or {})
+        base = OmegaConf.create(_extended(yaml.safe_load(source) or {}, read, (origin,)))
         for override in overrides:
             if not _OVERRIDE.match(override):
                 raise UsageError(f"not an override: {override!r}; valid: key.sub=value.")
@@ -36,6 +42,20 @@ def merge(source: str, overrides: Iterable[str], *, origin: str) -> dict[str, An
     if not isinstance(data, dict):
         raise UsageError(f"{origin} is not a configuration: a mapping of settings is needed.")
     return typing.cast("dict[str, Any]", data)
+
+
+def _extended(data: Any, read: Callable[[str], str] | None, within: tuple[str, ...]) -> Any:
+    """``data`` with what it extends filled in, at any depth; ``within``: the configurations around it."""
+    if not isinstance(data, Mapping):
+        return data
+    own = {key: _extended(value, read, within) for key, value in data.items() if key != _EXTENDS or read is None}
+    name = data.get(_EXTENDS)
+    if name is None or read is None:
+        return own
+    if name in within:
+        raise UsageError(f"{within[-1]} extends {name}, which extends it again; take one of them out.")
+    base = _extended(yaml.safe_load(read(str(name))) or {}, read, (*within, str(name)))
+    return OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(base), OmegaConf.create(own)))
 
 
 def parse(data: Mapping[str, Any], kind: type[T]) -> T:

@@ -1,15 +1,24 @@
 """Image sets, splits, transforms and loaders for everything that is trained or rated."""
 
-from distilnas.data.folders import Splits, read_folder, read_image_data
+from distilnas.data.checking import CHECKS, Splits
+from distilnas.data.cifar import read_cifar
+from distilnas.data.folders import read_folder, read_image_data
+from distilnas.data.huggingface import read_hf
 from distilnas.data.imageset import ImageSet
 from distilnas.data.loaders import Loader, make_loader
+from distilnas.data.readers import ImageReader
 from distilnas.data.samples import digits
 from distilnas.data.splits import DataSplits, make_splits, split
+from distilnas.data.synthetic import synthetic
+from distilnas.data.tars import read_tar
 from distilnas.data.transforms import Augmentation, Preprocessing, eval_transform, train_transform
+from distilnas.data.webdataset import read_wds
 
 __all__ = [
+    "CHECKS",
     "Augmentation",
     "DataSplits",
+    "ImageReader",
     "ImageSet",
     "Loader",
     "Preprocessing",
@@ -18,8 +27,13 @@ __all__ = [
     "eval_transform",
     "make_loader",
     "make_splits",
+    "read_cifar",
     "read_folder",
+    "read_hf",
     "read_image_data",
+    "read_tar",
+    "read_wds",
     "split",
+    "synthetic",
     "train_transform",
 ]

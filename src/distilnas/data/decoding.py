@@ -5,10 +5,8 @@ the arbitrary colour stored beneath them), 16-bit gray is scaled (not clipped to
 applied.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -47,24 +45,18 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(gray / (_FULL_16_BIT / 255)).astype(np.uint8))
 
 
-def read_rgb(file: Path) -> Image.Image:
-    """Decode ``file`` completely; see :func:`to_rgb`. Raises whatever Pillow raises for a bad file."""
-    with Image.open(file) as image:
-        return to_rgb(image)
-
-
-def problem(file: Path) -> str | None:
-    """Why ``file`` cannot be used as an image, or None.
+def problem(opened: Callable[[], Image.Image]) -> str | None:
+    """Why the image that ``opened`` opens cannot be used, or None.
 
     The pixels are decoded, so truncated files are found. JPEG is decoded at an eighth of its size, which reads every
     byte but is faster.
     """
     try:
-        with Image.open(file) as image:
+        with opened() as image:
             image.draft(None, (1, 1))
             to_rgb(image)
     except Exception as error:  # a broken file can raise almost anything from within its decoder
-        return f"{type(error).__name__}: {error}".replace(os.fspath(file), file.name)
+        return f"{type(error).__name__}: {error}"
     return None
 
 

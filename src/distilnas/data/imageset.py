@@ -5,12 +5,12 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from distilnas.data.decoding import in_threads, read_rgb
+from distilnas.data.decoding import in_threads, to_rgb
+from distilnas.data.readers import ImageReader
 from distilnas.errors import DistilnasError
 
 logger = logging.getLogger(__name__)
@@ -25,25 +25,23 @@ class ImageSet:
     name: what messages and reports call the set.
     classes: class names; ``labels[i]`` indexes them.
     labels: (n,) int64.
-    images: either n files, decoded anew at every access, or pixels (n, H, W, 3) uint8 RGB.
-    files: of a set held in memory, the n files that the pixels came from, or None when there are none.
-    root: the folder relative to which files are named, or None to name them by their whole path.
-    skipped: files below ``root`` that were left out because they cannot be decoded.
+    images: a reader of n stored images, decoded anew at every access, or pixels (n, H, W, 3) uint8 RGB.
+    origin: of a set held in memory, the reader that the pixels came from, or None when there is none.
+    skipped: names of images that were left out because they cannot be decoded.
     """
 
     name: str
     classes: tuple[str, ...]
     labels: np.ndarray
-    images: tuple[Path, ...] | np.ndarray
-    files: tuple[Path, ...] | None = None
-    root: Path | None = None
+    images: ImageReader | np.ndarray
+    origin: ImageReader | None = None
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.labels.dtype == np.int64, self.labels.dtype
         assert self.labels.shape == (len(self.images),), (self.labels.shape, len(self.images))
         assert self.labels.size == 0 or 0 <= self.labels.min() <= self.labels.max() < len(self.classes)
-        assert self.files is None or len(self.files) == len(self.images)
+        assert self.origin is None or len(self.origin) == len(self.images)
         object.__setattr__(self, "labels", _read_only(self.labels))
         if isinstance(self.images, np.ndarray):
             assert self.images.dtype == np.uint8, self.images.dtype
@@ -51,7 +49,7 @@ class ImageSet:
             assert self.images.shape[3] == 3, self.images.shape
             object.__setattr__(self, "images", _read_only(self.images))
         else:
-            object.__setattr__(self, "files", self.images)
+            object.__setattr__(self, "origin", self.images)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,22 +60,21 @@ class ImageSet:
         return np.bincount(self.labels, minlength=len(self.classes))
 
     def name_of(self, i: int) -> str:
-        """What messages call image ``i``: its file's name below ``root``, or its number."""
-        return f"number {i} of {self.name}" if self.files is None else self._relative(self.files[i])
-
-    def _relative(self, file: Path) -> str:
-        return (file if self.root is None else file.relative_to(self.root)).as_posix()
+        """What messages call image ``i``: its name where it is stored, or its number."""
+        return f"number {i} of {self.name}" if self.origin is None else self.origin.name_of(i)
 
     def pil(self, i: int) -> Image.Image:
-        """Image ``i`` in mode RGB, upright. Raises ``DistilnasError`` naming the file if it cannot be decoded."""
+        """Image ``i`` in mode RGB, upright. Raises ``DistilnasError`` naming the image if it cannot be decoded."""
         if isinstance(self.images, np.ndarray):
             return Image.fromarray(self.images[i])
         try:
-            return read_rgb(self.images[i])
+            with self.images.open(i) as image:
+                return to_rgb(image)
         except Exception as error:  # a broken file can raise almost anything from within its decoder
             raise DistilnasError(
-                f"Image {self.images[i]} cannot be decoded ({type(error).__name__}: {error}). Was it changed or "
-                "moved since the folder was read? Restore or remove it, then start again."
+                f"Image {self.images.place}/{self.name_of(i)} cannot be decoded ({type(error).__name__}: {error}). If "
+                "it was changed or moved since the images were listed, restore it; if it is damaged, remove it or list "
+                "the images with check=all; then start again."
             ) from error
 
     def raw(self, i: int) -> Image.Image | np.ndarray:
@@ -87,22 +84,22 @@ class ImageSet:
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
         """The images at ``indices``, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        files = None if self.files is None else tuple(self.files[i] for i in chosen)
-        images = self.images[chosen] if isinstance(self.images, np.ndarray) else files
+        origin = None if self.origin is None else self.origin.subset(chosen)
+        images = self.images[chosen] if isinstance(self.images, np.ndarray) else origin
         assert images is not None
-        return replace(self, labels=self.labels[chosen], images=images, files=files)
+        return replace(self, labels=self.labels[chosen], images=images, origin=origin)
 
     def fingerprint(self) -> str:
         """sha256 (hex) of the set's content: equal for equal data wherever it lies, and unchanged by :meth:`decoded`.
 
-        With files: class names, labels, file names below ``root`` and file sizes in bytes (not the bytes themselves, so
+        With a reader: class names, labels, names of the images and their sizes in bytes (not the bytes themselves, so
         that large sets take seconds). Without: class names, labels and pixels. The set's name does not count.
         """
         digest = hashlib.sha256(json.dumps(self.classes).encode())
         digest.update(self.labels.astype("<i8").tobytes())
-        if self.files is not None:
-            for file in self.files:
-                digest.update(json.dumps([self._relative(file), _size(file)]).encode())
+        if self.origin is not None:
+            for i, size in enumerate(self.origin.sizes().tolist()):
+                digest.update(json.dumps([self.origin.name_of(i), size]).encode())
         elif isinstance(self.images, np.ndarray):
             digest.update(json.dumps(self.images.shape).encode())
             digest.update(np.ascontiguousarray(self.images).data)
@@ -113,7 +110,7 @@ class ImageSet:
 
         Small images train several times faster from memory than from files.
         """
-        if isinstance(self.images, np.ndarray) or not self.images:
+        if isinstance(self.images, np.ndarray) or not len(self):
             return self
         shape = np.asarray(self.pil(0)).shape
         size_mb = len(self) * int(np.prod(shape)) / _MIB
@@ -135,12 +132,3 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError as error:
-        raise DistilnasError(
-            f"Image {file} is gone ({error.strerror}). Restore it, or start again without it."
-        ) from error

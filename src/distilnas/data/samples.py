@@ -22,7 +22,7 @@ def digits(size: int = _SMALLEST) -> ImageSet:
         raise UsageError(
             f"The digits sample needs at least {_SMALLEST} pixels a side, got {size}. Set size={_SMALLEST} or more."
         )
-    images, labels = load_digits(return_X_y=True)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
     gray = np.rint(images.reshape(-1, 8, 8) * (255 / _BRIGHTEST)).astype(np.uint8)
     return ImageSet(
         name="digits",

@@ -1,61 +1,33 @@
-"""Published networks by name: DNA-a to d (``zoo.yaml`` beside this file) and EfficientNet-B0 to B7 as references."""
+"""Networks by name: the published ones (DNA-a to d, EfficientNet-B0 to B7) and all of timm's."""
 
-from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import timm
-import yaml
 from torch import nn
 
+import distilnas.networks.registration  # noqa: F401 - timm must know the published networks
 from distilnas.errors import UsageError, nearest
-from distilnas.networks.student import StudentNet
-from distilnas.space import Architecture
+from distilnas.networks.published import ZooEntry, zoo_entries, zoo_entry, zoo_names
 
-_FILE = resources.files("distilnas.networks") / "zoo.yaml"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZooEntry:
-    """A published network. ``architecture`` is None for a timm model (``timm_name``); accuracies: ImageNet, percent."""
-
-    resolution: int
-    source: str
-    top1: float | None = None
-    top5: float | None = None
-    architecture: Architecture | None = None
-    timm_name: str | None = None
+__all__ = ["ZooEntry", "create", "create_entry", "default_resolution", "zoo_entries", "zoo_entry", "zoo_names"]
 
 
-def _entries() -> dict[str, ZooEntry]:
-    data = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
-    entries = {}
-    for name, entry in data.items():
-        text = entry.pop("architecture", None)
-        entries[name] = ZooEntry(**entry, architecture=Architecture.parse(text) if text else None)
-    return entries
+def create_entry(entry: ZooEntry, *, num_classes: int | None = None, **kwargs: Any) -> nn.Module:
+    """The network of ``entry`` with random weights, by default with as many classes as published.
+
+    ``kwargs`` as for ``timm.create_model``: ``in_chans``, ``drop_rate``, ``drop_path_rate``, ``features_only``, ...
+    """
+    classes = entry.num_classes if num_classes is None else num_classes
+    return timm.create_model(entry.model, num_classes=classes, **entry.model_kwargs, **kwargs)
 
 
-def zoo_names() -> tuple[str, ...]:
-    """Names that ``zoo_entry`` knows."""
-    return tuple(sorted(_entries()))
+def create(name: str, *, num_classes: int | None = None) -> nn.Module:
+    """The network of a zoo name (its first variant) or of any timm name, with random weights.
 
-
-def zoo_entry(name: str) -> ZooEntry:
-    """The entry ``name``; raises ``UsageError`` with the nearest names."""
-    entries = _entries()
-    if name not in entries:
-        raise UsageError(f"unknown zoo network {name!r}; {nearest(name, entries)}")
-    return entries[name]
-
-
-def create(name: str, *, num_classes: int = 1000) -> nn.Module:
-    """The network of a zoo name or of any timm name, with random weights."""
+    ``num_classes``: None is as many as published. Raises ``UsageError`` with the nearest names.
+    """
     if name in zoo_names():
-        entry = zoo_entry(name)
-        if entry.architecture is not None:
-            return StudentNet(entry.architecture, num_classes=num_classes)
-        name = str(entry.timm_name)
+        return create_entry(zoo_entry(name), num_classes=num_classes)
     if not timm.is_model(name):
         raise UsageError(f"unknown model {name!r}; {nearest(name, [*zoo_names(), *timm.list_models()])}")
     return timm.create_model(name, num_classes=num_classes)

@@ -1,34 +1,24 @@
 """A DNA run, step by step: data, teacher, space, distill, rate, cost, solve, additivity, retrain, evaluate, export.
 
-Every method is one step. It calls the steps it depends on, which return at once when their artefacts are there, and
-hands their keys to the run store as its own inputs; so any step can be asked for at any time, and only what changed is
-done again.
+Every method is one step; ``students`` says how steps find each other.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
 
-from distilnas.costing import cost_table, profile
-from distilnas.data import DataSplits
-from distilnas.errors import UsageError
-from distilnas.export import export_onnx
+from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods.dna import distill, measure_additivity, rate
-from distilnas.networks import load_student, save_student
-from distilnas.networks.files import CONFIG as STUDENT_CONFIG
-from distilnas.networks.files import WEIGHTS as STUDENT_WEIGHTS
 from distilnas.recipes import inputs as given
-from distilnas.recipes.materials import Batches, Materials, finish_training
+from distilnas.recipes.materials import Batches, finish_training
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.solving import check_budget, limits_of, random_choices, random_in_budget, read_choice, solve_run
 from distilnas.recipes.spaces import resolve_space
-from distilnas.retrain import retrain
+from distilnas.recipes.students import StudentRun
+from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.seeds import derive_seed
 from distilnas.runtime.store import Run, StepRecord
 from distilnas.space import Architecture, SearchSpace
@@ -39,13 +29,13 @@ from distilnas.teachers import TeacherBlocks
 ADDITIVITY_SAMPLES = 30
 
 
-class DnaRun:
+class DnaRun(StudentRun):
     """The steps of one run, made from ``materials``."""
 
-    def __init__(self, run: Run, materials: Materials) -> None:
-        self.run, self.materials = run, materials
+    def __init__(self, run: Run, materials: DnaMaterials) -> None:
+        super().__init__(run, materials, materials.settings.retrain)
+        self.materials = materials
         self.settings: Settings = materials.settings
-        self.device, self.progress, self.preprocessing = materials.device, materials.progress, materials.preprocessing
 
     def check(self) -> None:
         """Raise what is known to be wrong before the run writes or trains anything; cheap for a run that was begun."""
@@ -61,15 +51,6 @@ class DnaRun:
         check_budget(space, cost_table(space, **self._sizes(number)), limits_of(self.settings.solve, teacher))
 
     # Steps
-
-    def data(self) -> StepRecord:
-        """Read and split the images."""
-        settings = self._plain("data")
-
-        def work(folder: Path) -> dict[str, Any]:
-            return given.describe_splits(self.materials.splits, self.settings.data)
-
-        return self._step("data", {"data": settings, "rating": self.settings.rate.images}, work)
 
     def teacher(self) -> StepRecord:
         """Create, load and fit the teacher; propose its blocks."""
@@ -185,39 +166,6 @@ class DnaRun:
 
         return self._step("additivity", {"rate": self.rate().key, "choice": solution}, work)
 
-    def retrain(self, architecture: Architecture | None = None) -> StepRecord:
-        """Train a network from scratch: the solution's, or any other of ``architecture``."""
-        found = architecture or self.solution
-
-        def work(folder: Path) -> dict[str, Any]:
-            classes = self.splits.train.classes
-            trained = retrain(
-                found,
-                self.settings.retrain,
-                num_classes=len(classes),
-                seed=self.settings.seed,
-                name=f"retrain {found.fingerprint[:6]}",
-                **self.materials.training_inputs(folder, self.splits),
-            )
-            save_student(folder, trained.model, classes=classes, preprocessing=self.preprocessing.to_dict())  # type: ignore[arg-type]
-            before = finish_training(folder, trained.log)
-            counts = profile(trained.model, self.preprocessing.resolution)
-            return asdict(counts) | {"architecture": str(found)} | before
-
-        keys = {"data": self.data().key, "architecture": str(found), "retrain": self._plain("retrain")}
-        keys["preprocessing"] = self.preprocessing.to_dict()
-        return self._step(f"students/{found.fingerprint}/retrain", keys, work)
-
-    def evaluate(self, architecture: Architecture | None = None) -> StepRecord:
-        """Test a retrained student, read back from its files, on images never used before."""
-        retrained = self.retrain(architecture)
-
-        def work(folder: Path) -> dict[str, Any]:
-            return self.materials.test(load_student(retrained.folder), self.splits.test)
-
-        name = retrained.name.replace("/retrain", "/evaluate")
-        return self._step(name, {"retrain": retrained.key, "data": self.data().key}, work)
-
     def evaluate_teacher(self) -> StepRecord:
         """Test the teacher on the same images."""
 
@@ -237,28 +185,7 @@ class DnaRun:
         drawn = random_in_budget(self.search_space, self.costs, limits, settings, macs, self.settings.seed)
         return [(self.retrain(a), self.evaluate(a)) for a in drawn]
 
-    def export(self) -> StepRecord:
-        """The student's folder to hand over: safetensors, description, ONNX checked against PyTorch."""
-        retrained = self.retrain()
-
-        def work(folder: Path) -> dict[str, Any]:
-            for name in (STUDENT_WEIGHTS, STUDENT_CONFIG):
-                write_bytes(folder / name, (retrained.folder / name).read_bytes())
-            images, _ = next(iter(self.materials.eval_batches(self.splits.validation)))
-            return asdict(export_onnx(load_student(folder), folder / "model.onnx", images[:32]))
-
-        return self._step(retrained.name.replace("/retrain", "/export"), {"retrain": retrained.key}, work)
-
     # What the steps share
-
-    @cached_property
-    def splits(self) -> DataSplits:
-        """The images, checked to be those that the run began with."""
-        recorded = self.data().result["fingerprint"]
-        splits = self.materials.splits
-        if given.describe_splits(splits, self.settings.data)["fingerprint"] != recorded:
-            raise UsageError(f"the images changed since {self.run.folder} was begun; give another folder with --run.")
-        return splits
 
     @cached_property
     def teacher_blocks(self) -> TeacherBlocks:
@@ -291,7 +218,7 @@ class DnaRun:
         return CostTable.load(self.cost().folder / "costs.npz")
 
     @property
-    def solution(self) -> Architecture:
+    def chosen(self) -> Architecture:
         """The architecture that the solve step chose."""
         return Architecture.parse(self.solve().result["architecture"])
 
@@ -317,11 +244,3 @@ class DnaRun:
 
     def _plain(self, part: str) -> Any:
         return self.settings.to_dict()[part]
-
-    def _step(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> StepRecord:
-        inputs = json.loads(json.dumps(inputs | {"seed": self.settings.seed}))
-        done = self.run.finished(name, inputs)
-        if done:
-            return done
-        self.progress.message(name)
-        return self.run.step(name, inputs, lambda folder: json.loads(json.dumps(work(folder))))

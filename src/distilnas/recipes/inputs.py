@@ -10,26 +10,39 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from distilnas.costing import count, profile
-from distilnas.data import DataSplits, ImageSet, Preprocessing, digits, make_splits, read_image_data
+from distilnas.data import (
+    DataSplits,
+    ImageSet,
+    Preprocessing,
+    Splits,
+    digits,
+    make_splits,
+    read_cifar,
+    read_hf,
+    read_image_data,
+    read_tar,
+    read_wds,
+    synthetic,
+)
 from distilnas.errors import UsageError
 from distilnas.files import write_bytes
-from distilnas.recipes.settings import DataSettings, Settings, TeacherSettings
+from distilnas.networks import StudentNet, load_student
+from distilnas.recipes.settings import DataSettings, TeacherSettings
 from distilnas.teachers import Partition, TeacherBlocks, create_teacher, propose
 
 WEIGHTS = "teacher.safetensors"
 
 
-def load_splits(settings: Settings) -> DataSplits:
+def load_splits(data: DataSettings, seed: int, rating_images: int) -> DataSplits:
     """Read the images and split them; all randomness comes from the run's seed."""
-    data = settings.data
-    train, test = _read(data)
+    train, test = _read(data, seed)
     splits = make_splits(
         train,
         test,
         test_fraction=data.test_fraction,
         validation=data.validation,
-        rating_images=settings.rate.images,
-        seed=settings.seed,
+        rating_images=rating_images,
+        seed=seed,
         train_images=data.train_images,
     )
     share = data.cache_mb / 4
@@ -38,12 +51,36 @@ def load_splits(settings: Settings) -> DataSplits:
     )
 
 
-def _read(data: DataSettings) -> tuple[ImageSet, ImageSet | None]:
+def _read(data: DataSettings, seed: int) -> tuple[ImageSet, ImageSet | None]:
     if data.source == "digits":
         return digits(data.resolution or 32), None
-    assert data.path is not None
-    found = read_image_data(Path(data.path), max_bad_share=data.max_bad_share)
+    if data.source == "synthetic":
+        given = {"images": data.images, "classes": data.classes, "resolution": data.resolution}
+        return synthetic(seed=seed, **{key: value for key, value in given.items() if value is not None}), None
+    found = _read_path(data, data.path or "")
     return found.train, found.test
+
+
+def _read_path(data: DataSettings, path: str) -> Splits:
+    bad: dict[str, Any] = {"check": data.check, "max_bad_share": data.max_bad_share}
+    match data.source:
+        case "cifar10" | "cifar100":
+            return read_cifar(path, data.source, label=data.label_key or "fine")
+        case "tar":
+            return read_tar(path, test_path=data.test_path, **bad)
+        case "wds":
+            return read_wds(path, test_path=data.test_path, label_key=data.label_key, **bad)
+        case "hf":
+            return read_hf(
+                path,
+                image_key=data.image_key,
+                label_key=data.label_key,
+                train_split=data.train_split or "train",
+                test_split=data.test_split,
+                **bad,
+            )
+        case _:
+            return read_image_data(path, **bad)
 
 
 def describe_splits(splits: DataSplits, data: DataSettings) -> dict[str, Any]:
@@ -65,15 +102,25 @@ def teacher_preprocessing(teacher: TeacherSettings, data: DataSettings) -> Prepr
 
     At a resolution of the user's choice the whole image is used (crop_pct 1).
     """
-    config = get_pretrained_cfg(teacher.model, allow_unregistered=True)
-    preprocessing = Preprocessing.from_timm(
-        config.to_dict() if config else {"input_size": (3, 224, 224)}, data.resolution
-    )
-    return preprocessing if data.resolution is None else replace(preprocessing, crop_pct=1.0)
+    if teacher.student:
+        preprocessing = Preprocessing.from_dict(load_student(teacher.student).student_config["preprocessing"])
+    else:
+        config = get_pretrained_cfg(teacher.model, allow_unregistered=True)
+        preprocessing = Preprocessing.from_timm(
+            config.to_dict() if config else {"input_size": (3, 224, 224)}, data.resolution
+        )
+    if data.resolution is None:
+        return preprocessing
+    return replace(preprocessing, resolution=data.resolution, crop_pct=1.0)
 
 
 def new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
     """The teacher with the weights that the settings name (its head freshly initialised if it is to be fitted)."""
+    if teacher.student:
+        student: StudentNet = load_student(teacher.student)
+        if student.num_classes != num_classes and teacher.fit is not None:
+            student.reset_classifier(num_classes)
+        return student
     return create_teacher(
         teacher.model,
         num_classes=num_classes,
@@ -83,6 +130,13 @@ def new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
         allow_new_head=teacher.fit is not None,
         by_order=teacher.weights_by_order,
     )
+
+
+def empty_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
+    """A network of the teacher's kind, to load a run's weights into."""
+    if teacher.student:
+        return StudentNet(load_student(teacher.student).architecture, num_classes=num_classes)
+    return create_teacher(teacher.model, num_classes=num_classes, model_kwargs=teacher.model_kwargs)
 
 
 def save_teacher(model: nn.Module, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the steps of a run work with: device, images, loaders, a fresh teacher; everything loaded when first needed."""
+"""What the steps of any run work with: device, images, loaders; everything loaded when first needed."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -9,71 +9,42 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distilnas.data import DataSplits, ImageSet, eval_transform, make_loader, train_transform
+from distilnas.data import DataSplits, ImageSet, Preprocessing, eval_transform, make_loader
 from distilnas.files import write_json
 from distilnas.recipes import inputs as given
-from distilnas.recipes.own import OwnTeacher
-from distilnas.recipes.settings import Settings
+from distilnas.recipes.settings import DataSettings, RuntimeSettings
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, SilentProgress
-from distilnas.runtime.seeds import derive_seed, torch_seed
-from distilnas.training import Loop, TrainingLog, accuracy, train_classifier
+from distilnas.training import TrainingLog, accuracy
 
 CHECKPOINT = "checkpoint.safetensors"
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 class Materials:
-    """``own``: the user's trained module, in place of a timm model."""
+    """``preprocessing`` is what the networks of the run want; ``rating_images`` are held out of the training set."""
 
-    def __init__(self, settings: Settings, *, own: OwnTeacher | None = None, progress: Progress | None = None) -> None:
-        self.settings, self.own = settings, own
+    def __init__(
+        self,
+        *,
+        data: DataSettings,
+        runtime: RuntimeSettings,
+        seed: int,
+        preprocessing: Preprocessing,
+        rating_images: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self.data, self.runtime, self.seed, self.preprocessing = data, runtime, seed, preprocessing
+        self.rating_images = rating_images
         self.progress = progress or SilentProgress()
-        if settings.runtime.threads:
-            torch.set_num_threads(settings.runtime.threads)
-        self.device = Device(settings.runtime.accelerator, settings.runtime.precision)
-        self.preprocessing = own.preprocessing if own else given.teacher_preprocessing(settings.teacher, settings.data)
+        if runtime.threads:
+            torch.set_num_threads(runtime.threads)
+        self.device = Device(runtime.accelerator, runtime.precision)
 
     @cached_property
     def splits(self) -> DataSplits:
         """The images as they are now."""
-        return given.load_splits(self.settings)
-
-    def new_teacher(self) -> nn.Module:
-        """The teacher on the device with the weights that the settings or the user give, before any fitting."""
-        number = len(self.splits.train.classes)
-        with torch_seed(derive_seed(self.settings.seed, 7)):
-            model = self.own.copy() if self.own else given.new_teacher(self.settings.teacher, number)
-        given.check_classes(model, number, self.preprocessing.resolution)
-        return self.device.module(model)
-
-    def empty_teacher(self, num_classes: int) -> nn.Module:
-        """A network of the teacher's kind on the device, to load the run's weights into."""
-        if self.own:
-            return self.device.module(self.own.copy())
-        teacher = self.settings.teacher
-        return self.device.module(
-            given.create_teacher(teacher.model, num_classes=num_classes, model_kwargs=teacher.model_kwargs)
-        )
-
-    def fit_teacher(self, folder: Path, splits: DataSplits) -> tuple[nn.Module, TrainingLog | None]:
-        """The teacher ready to teach, and the log of its training where the settings ask for one."""
-        model, settings = self.new_teacher(), self.settings.teacher.fit
-        if settings is None:
-            return model.eval(), None
-        fitted = train_classifier(
-            model,
-            settings=settings,
-            name="fit teacher",
-            seed=self.settings.seed,
-            **self.training_inputs(folder, splits),
-        )
-        return fitted.model, fitted.log
-
-    def describe_teacher(self, model: nn.Module) -> dict[str, Any]:
-        """Counts and proposed partition, as JSON values."""
-        name = type(model).__name__ if self.own else self.settings.teacher.model
-        return given.describe_teacher(model, self.settings.teacher, name, self.preprocessing)
+        return given.load_splits(self.data, self.seed, self.rating_images)
 
     def training_inputs(self, folder: Path, splits: DataSplits) -> dict[str, Any]:
         """What ``train_classifier`` needs besides model, settings, name and seed."""
@@ -84,38 +55,9 @@ class Materials:
             "device": self.device,
             "checkpoint": folder / CHECKPOINT,
             "progress": self.progress,
-            "checkpoint_seconds": self.settings.runtime.checkpoint_seconds,
-            "workers": self.settings.runtime.workers,
+            "checkpoint_seconds": self.runtime.checkpoint_seconds,
+            "workers": self.runtime.workers,
         }
-
-    def distill_loop(self, folder: Path, images: ImageSet) -> Loop:
-        """The loop of block-wise distillation over augmented batches of ``images``."""
-        settings = self.settings.distill
-        transform = train_transform(self.preprocessing, settings.augment)
-        size = min(settings.batch_size, len(images))
-
-        def batches(epoch: int, start: int) -> Batches:
-            return make_loader(
-                images,
-                transform,
-                batch_size=size,
-                seed=derive_seed(self.settings.seed, 9),
-                epoch=epoch,
-                shuffle=True,
-                drop_last=True,
-                workers=self.settings.runtime.workers,
-                start_batch=start,
-            )
-
-        return Loop(
-            name="distill",
-            epochs=settings.epochs,
-            steps_per_epoch=len(images) // size,
-            batches=batches,
-            checkpoint=folder / CHECKPOINT,
-            progress=self.progress,
-            checkpoint_seconds=self.settings.runtime.checkpoint_seconds,
-        )
 
     def eval_batches(self, images: ImageSet, batch_size: int = 256, *, drop_last: bool = False) -> Batches:
         """Batches in order, as a trained network wants them."""
@@ -127,7 +69,7 @@ class Materials:
             epoch=0,
             shuffle=False,
             drop_last=drop_last,
-            workers=self.settings.runtime.workers,
+            workers=self.runtime.workers,
         )
 
     def accuracy(self, model: nn.Module, images: ImageSet, k: int = 1) -> float:

@@ -1,46 +1,70 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
 from dataclasses import asdict, dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
-from distilnas.config import merge, parse
-from distilnas.config.load import read_text
-from distilnas.errors import UsageError, nearest
+from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings, RateSettings
 from distilnas.space import FittedSpace
 from distilnas.training import ClassifierSettings
 
-_CONFIGS = resources.files("distilnas.recipes") / "configs"
 OWN = "own"
 IDENTITY = ("seed", "data", "teacher", "space", "distill", "rate")
 
 
+_KEYS_OF_SOURCES = {
+    "test_path": ("wds", "tar"),
+    "image_key": ("hf",),
+    "label_key": ("hf", "wds", "cifar100"),
+    "train_split": ("hf",),
+    "test_split": ("hf",),
+    "images": ("synthetic",),
+    "classes": ("synthetic",),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which images. ``source`` is ``digits`` (bundled with scikit-learn) or ``folder`` (then ``path``).
+    """Which images; the guide's page on data shows a line for each ``source``. ``digits`` comes with scikit-learn,
+    ``synthetic`` is made up (``images`` of them, default 1000, in ``classes``, default 10); the others need ``path``.
 
-    A folder holds train/CLASS/* and test/CLASS/*, or CLASS/* from which ``test_fraction`` is split off.
+    Without test images of the source's own, or in ``test_path`` (wds, tar), ``test_fraction`` is split off. Columns or
+    entries (``image_key``, ``label_key``) and splits (``train_split``, ``test_split``) have names where the source has.
+    ``check``: which images are decoded when they are listed, to leave out damaged ones (``max_bad_share`` at most).
     ``validation``: number (or share) of training images that only monitor. ``train_images``: a stratified subset of so
     many (None: all). ``resolution`` None is the teacher's own. ``cache_mb``: decode once and keep in memory up to this
     size.
     """
 
-    source: Literal["digits", "folder"] = "folder"
+    source: Literal["digits", "folder", "cifar10", "cifar100", "hf", "wds", "tar", "synthetic"] = "folder"
     path: str | None = None
+    test_path: str | None = None
+    image_key: str | None = None
+    label_key: str | None = None
+    train_split: str | None = None
+    test_split: str | None = None
+    images: int | None = None
+    classes: int | None = None
     resolution: int | None = None
     test_fraction: float = 0.2
     validation: int | float = 0.05
     train_images: int | None = None
+    check: Literal["auto", "all", "sample", "none"] = "auto"
     max_bad_share: float = 0.05
     cache_mb: float = 2048.0
 
     def __post_init__(self) -> None:
-        if self.source == "folder" and not self.path:
+        if self.source not in ("digits", "synthetic") and not self.path:
             raise UsageError(
-                "data.path is missing: give the image folder, e.g. data.path=photos, or data.source=digits."
+                f"data.path is missing: data.source={self.source} needs it, e.g. data.path=photos; data.source=digits "
+                "and data.source=synthetic do without."
             )
+        for key, sources in _KEYS_OF_SOURCES.items():
+            if getattr(self, key) is not None and self.source not in sources:
+                raise UsageError(
+                    f"data.{key} belongs to data.source={' or '.join(sources)}, but is given with {self.source}. "
+                    "Leave it out."
+                )
         if self.validation <= 0:
             raise UsageError(f"data.validation must be above 0 (a number of images or a share), got {self.validation}.")
 
@@ -48,12 +72,14 @@ class DataSettings:
 @dataclass(frozen=True, kw_only=True)
 class TeacherSettings:
     """Which teacher: any timm model name; weights from the hub (``pretrained``) or a local file (``weights``); ``fit``
-    trains or fine-tunes it on the images. ``weights_by_order`` takes a file's values in order, for foreign key names.
+    trains or fine-tunes it on the images. ``student``: a trained student's folder instead of a timm model.
+    ``weights_by_order`` takes a file's values in order, for foreign key names.
     ``partition``: auto, stage, resolution, or a list of module paths. ``model`` own: the trained module handed to
     ``run_dna``; only ``partition`` and ``fit`` apply to it.
     """
 
     model: str = "efficientnet_b0"
+    student: str | None = None
     pretrained: bool = False
     weights: str | None = None
     weights_by_order: bool = False
@@ -71,10 +97,15 @@ class TeacherSettings:
                 f"teacher.model={OWN} is your own trained module: leave out teacher.pretrained, teacher.weights and "
                 "teacher.model_kwargs."
             )
-        if not (self.pretrained or self.weights or self.fit or self.model == OWN):
+        if self.student and (self.pretrained or self.weights or self.model_kwargs or self.model == OWN):
             raise UsageError(
-                "the teacher has no weights: set teacher.pretrained=true (hub), teacher.weights=FILE, or teacher.fit "
-                "(trained on your images)."
+                "teacher.student is a trained network of ours: leave out teacher.pretrained, teacher.weights, "
+                f"teacher.model_kwargs and teacher.model={OWN}."
+            )
+        if not (self.pretrained or self.weights or self.fit or self.student or self.model == OWN):
+            raise UsageError(
+                "the teacher has no weights: set teacher.pretrained=true (hub), teacher.weights=FILE, "
+                "teacher.student=FOLDER, or teacher.fit (trained on your images)."
             )
 
 
@@ -142,7 +173,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
     def identity(self) -> dict[str, Any]:
         """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""
@@ -150,28 +181,10 @@ class Settings:
         return {key: data[key] for key in IDENTITY}
 
 
-def config_names() -> tuple[str, ...]:
-    """Names of the shipped configurations."""
-    return tuple(sorted(p.name.removesuffix(".yaml") for p in _CONFIGS.iterdir() if p.name.endswith(".yaml")))
-
-
-def config_text(config: str) -> str:
-    """Text of a shipped configuration, or of a YAML file."""
-    if config in config_names():
-        return (_CONFIGS / f"{config}.yaml").read_text()
-    if Path(config).suffix in (".yaml", ".yml"):
-        return read_text(Path(config))
-    raise UsageError(f"unknown configuration {config!r}; {nearest(config, config_names())} A file must end in .yaml.")
-
-
-def load_settings(config: str, overrides: tuple[str, ...] = ()) -> Settings:
-    """Settings of a shipped name or YAML file with ``key.sub=value`` overrides."""
-    return parse(merge(config_text(config), overrides, origin=config), Settings)
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """JSON values of a record's dictionary: tuples become lists."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

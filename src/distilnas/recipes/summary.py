@@ -4,22 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
-from distilnas.config import flatten
 from distilnas.data import Preprocessing
-from distilnas.files import read_json, write_json, write_text
 from distilnas.recipes.dna import DnaRun
-from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import own_teacher
+from distilnas.recipes.running import drive, write_summary
 from distilnas.recipes.settings import Settings
-from distilnas.report import write_report
+from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.provenance import provenance
-from distilnas.runtime.store import Run, StepRecord, key_of
+from distilnas.runtime.store import StepRecord, key_of
 
-STEPS: dict[str, Callable[[DnaRun], Any]] = {
+STEPS: dict[str, Callable[[DnaRun], StepRecord]] = {
     "distill": DnaRun.distill,
     "rate": DnaRun.rate,
     "cost": DnaRun.cost,
@@ -47,23 +44,11 @@ def run_dna(
     Returns the content of ``summary.json``, or the step's result with ``until``.
     """
     own = own_teacher(settings.teacher, teacher, preprocessing, folder)
-    materials = Materials(settings, own=own, progress=progress)
-    with Run(folder) as run:
-        dna = DnaRun(run, materials)
-        begun = (folder / "run.json").exists()
-        if not begun:
-            dna.check()
-        run.claim(flatten(settings.identity()))
-        if begun:
-            dna.check()
-        write_text(folder / "config.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
-        if until is not None:
-            record: StepRecord = STEPS[until](dna)
-            return record.result | {"folder": str(record.folder), "skipped": record.skipped}
-        return _finish(dna, folder)
+    materials = DnaMaterials(settings, own=own, progress=progress)
+    return drive(folder, settings, lambda run: DnaRun(run, materials), steps=STEPS, finish=_finish, until=until)
 
 
-def _finish(dna: DnaRun, folder: Path) -> dict[str, Any]:
+def _finish(dna: DnaRun) -> dict[str, Any]:
     steps = {
         "data": dna.data(),
         "teacher": dna.teacher(),
@@ -78,12 +63,8 @@ def _finish(dna: DnaRun, folder: Path) -> dict[str, Any]:
         "evaluate-teacher": dna.evaluate_teacher(),
         "export": dna.export(),
     }
-    summary = summarise(dna, steps, folder)
-    path = folder / "summary.json"
-    if not (folder / "report.html").exists() or not path.exists() or read_json(path) != summary:
-        write_json(path, summary)
-        dna.progress.message("report")
-        write_report(folder)
+    summary = summarise(dna, steps, dna.run.folder)
+    write_summary(dna.run.folder, summary, dna.progress)
     return summary
 
 

@@ -177,7 +177,7 @@ class Summary:
 
     run: str
     recipe: str
-    teacher: Measured
+    teacher: Measured | None = None
     student: Measured
     random: tuple[Measured, ...] = ()
     artefacts: dict[str, str | None] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distilnas.errors import UsageError
@@ -161,6 +161,11 @@ class SearchSpace:
         except UsageError:
             return False
         return True
+
+    def single_cell(self) -> "SearchSpace":
+        """This space with one cell a block, the widest and of those the deepest: only ops are searched."""
+        blocks = tuple(replace(b, cells=(max(b.cells, key=lambda c: (c.width, c.depth)),)) for b in self.blocks)
+        return replace(self, blocks=blocks)
 
     def choices(self) -> Iterator[Choice]:
         """All choices in lexicographic order; only for small spaces."""

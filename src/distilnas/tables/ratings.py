@@ -51,6 +51,9 @@ class RatingTable:
             raise UsageError(
                 f"the rating table belongs to space {self.space}, not to {space.name!r} ({space.fingerprint})."
             )
+        shapes = [[cell.mean.shape for cell in block] for block in self.cells]
+        if shapes != [[cell.shape for cell in block.cells] for block in space.blocks]:
+            raise UsageError(f"the rating table is damaged: it does not have the candidates of space {space.name!r}.")
 
     def save(self, path: Path) -> None:
         """Write one .npz file; ``load`` reads it back."""
@@ -73,17 +76,20 @@ class RatingTable:
     def load(cls, path: Path) -> "RatingTable":
         """Read ``save``'s file; raises ``UsageError`` for anything else."""
         arrays, meta = read_arrays(path, kind="ratings", schema=SCHEMA)
-        cells = tuple(
-            tuple(
-                CellRatings(**{part: arrays[f"{b}/{c}/{part}"] for part in ("mean", "stderr", "batches")})
-                for c in range(number)
+        try:
+            cells = tuple(
+                tuple(
+                    CellRatings(**{part: arrays[f"{b}/{c}/{part}"] for part in ("mean", "stderr", "batches")})
+                    for c in range(number)
+                )
+                for b, number in enumerate(meta["cells"])
             )
-            for b, number in enumerate(meta["cells"])
-        )
-        return cls(
-            space=meta["space"],
-            metric=meta["metric"],
-            num_images=meta["num_images"],
-            cells=cells,
-            settings=meta["settings"],
-        )
+            return cls(
+                space=meta["space"],
+                metric=meta["metric"],
+                num_images=meta["num_images"],
+                cells=cells,
+                settings=meta["settings"],
+            )
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error} missing); delete it and rate again.") from error

@@ -2,6 +2,7 @@
 
 from distilnas.teachers.blocks import TeacherBlocks
 from distilnas.teachers.create import create_teacher, load_weights
-from distilnas.teachers.partition import Partition, Tap, propose
+from distilnas.teachers.layouts import Layout
+from distilnas.teachers.partition import Partition, Tap, possible_taps, propose
 
-__all__ = ["Partition", "Tap", "TeacherBlocks", "create_teacher", "load_weights", "propose"]
+__all__ = ["Layout", "Partition", "Tap", "TeacherBlocks", "create_teacher", "load_weights", "possible_taps", "propose"]

@@ -1,8 +1,9 @@
 """The frozen teacher as a source of features: Y_0 = images, Y_i = output of block i (section 3.2 of the paper)."""
 
+import inspect
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -41,6 +42,7 @@ class TeacherBlocks(nn.Module):
         self._paths = [tap.path for tap in partition.taps]
         self._parts = tuple(model.modules())
         self._rests: dict[int, fx.Graph | None] = {}
+        self._prefixes: dict[int, _Prefix] = {}
         super().train(False)
 
     @property
@@ -55,10 +57,13 @@ class TeacherBlocks(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """[Y_0, Y_1, ..., Y_N] for ``images`` (B, C, H, W): the images, then each block's output; the head is not run.
 
-        Ordinary tensors without gradient that may be fed to trainable modules.
+        Maps (B, C_i, H_i, W_i) whatever the teacher's own layout; prefix tokens are left out. Ordinary tensors without
+        gradient that may be fed to trainable modules.
         """
         self._stay_frozen()
-        return [images, *capture(self.model, self._paths, images)]
+        outputs = capture(self.model, self._paths, images)
+        taps = self.partition.taps
+        return [images, *(tap.layout.to_map(output, tap.grid) for tap, output in zip(taps, outputs, strict=True))]
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -71,8 +76,10 @@ class TeacherBlocks(nn.Module):
         """Output of the teacher when ``feature`` (B, C_i, H_i, W_i) stands in for Y_i; i = 0 is the whole teacher.
 
         Only the rest is computed where the network can be traced and the first call for ``i``, which runs the whole
-        teacher, confirms it; otherwise the whole teacher runs on ``like_images`` (B, C, H, W), of which only the shape
-        matters. ``feature`` is not changed; the result has no gradient.
+        teacher, confirms it; otherwise the whole teacher runs on ``like_images`` (B, C, H, W). Of these only the shape
+        matters, except for a tap with prefix tokens: they are taken from the teacher at this tap on ``like_images``
+        (kept until other images come), and only the tokens of the grid are replaced. ``feature`` may hold k B maps for
+        B images: k groups, each in the images' order. ``feature`` is not changed; the result has no gradient.
         """
         if not 0 <= i <= self.num_blocks:
             raise IndexError(f"tap {i} of a teacher with {self.num_blocks} blocks: 0 (the images) to {self.num_blocks}")
@@ -83,7 +90,9 @@ class TeacherBlocks(nn.Module):
             self._rests[i], output = self._try_rest(i, feature, like_images)
             return output
         rest = self._rests[i]
-        return self._run_whole(i, feature, like_images) if rest is None else self._run_rest(rest, feature)
+        if rest is None:
+            return self._run_whole(i, feature, like_images)
+        return self._run_rest(rest, i, feature, like_images)
 
     def describe(self, count_macs: CountMacs | None = None) -> list[dict[str, Any]]:
         """One row a block: block (from 1), path, channels, height, width, reduction, stride.
@@ -106,7 +115,7 @@ class TeacherBlocks(nn.Module):
             shape = self.partition.image_shape
             total, before = count_macs(self.model, shape), 0
             for row in rows:
-                upto = count_macs(_Prefix(self.model, row["path"]), shape)
+                upto = count_macs(_Trunk(self.model, row["path"]), shape)
                 row |= {"macs": upto - before, "macs_share": (upto - before) / total}
                 before = upto
         return rows
@@ -119,18 +128,55 @@ class TeacherBlocks(nn.Module):
         """The graph of what follows tap ``i``, or None where it cannot be had, and the output: here from the whole."""
         output = self._run_whole(i, feature, like_images)
         try:
-            rest = _after(_Tracer(self._paths).trace(self.model), self._paths[i - 1])
-            difference = (self._run_rest(rest, feature) - output).norm()
+            graph = _Tracer(self._paths).trace(self.model, concrete_args=_defaults(self.model.forward))
+            rest = _after(graph, self._paths[i - 1])
+            difference = (self._run_rest(rest, i, feature, like_images) - output).norm()
         except Exception as error:  # stand-ins run through the network's own code: anything may be raised
-            _log.info("what follows %s runs with the whole teacher: %s", self._paths[i - 1], error)
+            _log.info(
+                "what follows %s runs with the whole teacher: %s", self._paths[i - 1], str(error).partition("\n")[0]
+            )
             return None, output
         return (rest if difference <= _SAME * output.norm() else None), output
 
     def _run_whole(self, i: int, feature: Tensor, like_images: Tensor) -> Tensor:
-        return resume(self.model, self._paths[i - 1], feature, like_images)
+        layout = self.partition.taps[i - 1].layout
+        images = _repeated(like_images, len(feature))
+        return resume(
+            self.model,
+            self._paths[i - 1],
+            lambda output: layout.from_map(feature, output[:, : layout.prefix]),
+            images,
+        )
 
-    def _run_rest(self, rest: fx.Graph, feature: Tensor) -> Tensor:
-        return fx.Interpreter(self.model, graph=rest).run(feature.clone())
+    def _run_rest(self, rest: fx.Graph, i: int, feature: Tensor, like_images: Tensor) -> Tensor:
+        layout = self.partition.taps[i - 1].layout
+        prefix = _repeated(self._prefix(i, like_images), len(feature)) if layout.prefix else None
+        return fx.Interpreter(self.model, graph=rest).run(layout.from_map(feature, prefix))
+
+    @torch.no_grad()
+    def _prefix(self, i: int, images: Tensor) -> Tensor:
+        """Prefix tokens (B, P, C) of the teacher at tap ``i``; those of the last images are kept."""
+        kept = self._prefixes.get(i)
+        if kept is None or kept.images is not images or kept.version != images._version:
+            (output,) = capture(self.model, [self._paths[i - 1]], images)
+            tokens = output[:, : self.partition.taps[i - 1].layout.prefix].clone()
+            kept = self._prefixes[i] = _Prefix(images=images, version=images._version, tokens=tokens)
+        return kept.tokens
+
+
+class _Prefix(NamedTuple):
+    """Prefix ``tokens`` of ``images`` as they were at ``version`` (torch counts changes in place)."""
+
+    images: Tensor
+    version: int
+    tokens: Tensor
+
+
+def _repeated(tensor: Tensor, batch: int) -> Tensor:
+    """``tensor`` as often in a row along the batch as makes ``batch``."""
+    if batch % len(tensor):
+        raise ValueError(f"{batch} features do not belong to {len(tensor)} images: give as many, or k times as many")
+    return tensor if len(tensor) == batch else tensor.repeat(batch // len(tensor), *(1,) * (tensor.ndim - 1))
 
 
 class _Tracer(fx.Tracer):
@@ -142,6 +188,12 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name not in self._opened
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Optional arguments of ``function``: fixed to their defaults, they are no inputs of its graph."""
+    parameters = inspect.signature(function).parameters
+    return {name: entry.default for name, entry in parameters.items() if entry.default is not inspect.Parameter.empty}
 
 
 def _after(graph: fx.Graph, path: str) -> fx.Graph:
@@ -159,7 +211,7 @@ def _after(graph: fx.Graph, path: str) -> fx.Graph:
     return rest
 
 
-class _Prefix(nn.Module):
+class _Trunk(nn.Module):
     """The teacher up to a tap, as a network of its own."""
 
     def __init__(self, model: nn.Module, path: str) -> None:

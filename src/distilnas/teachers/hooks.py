@@ -1,10 +1,14 @@
-"""Reading and replacing what modules inside a network give out, by forward hooks that live for one call only."""
+"""Reading and replacing what modules inside a network give out, by forward hooks that live for one call only.
+
+A module's output is a tensor, or a tuple that holds one tensor besides plain values such as its size.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 
 class _AllCaptured(Exception):
@@ -19,12 +23,14 @@ def capture(model: nn.Module, paths: Sequence[str], images: Tensor) -> list[Tens
     """
     captured: dict[str, Tensor] = {}
 
-    def keep(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            tensor = tensor_of(output)
+            assert tensor is not None
             if len(captured) + 1 == len(paths):
-                captured[path] = output
+                captured[path] = tensor
                 raise _AllCaptured
-            captured[path] = output.clone()
+            captured[path] = tensor.clone()
 
         return hook
 
@@ -36,11 +42,28 @@ def capture(model: nn.Module, paths: Sequence[str], images: Tensor) -> list[Tens
     return [captured[path] for path in paths]
 
 
-def resume(model: nn.Module, path: str, feature: Tensor, images: Tensor) -> Tensor:
-    """Output of the whole network for ``images`` with the output of the module at ``path`` replaced by ``feature``."""
+def resume(model: nn.Module, path: str, replace: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Output of the whole network for ``images`` with the output of the module at ``path`` sent through ``replace``."""
 
-    def replace(_module: nn.Module, _inputs: Any, _output: Tensor) -> Tensor:
-        return feature.clone()
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        tensor = tensor_of(output)
+        assert tensor is not None
+        return with_tensor(output, replace(tensor))
 
-    with model.get_submodule(path).register_forward_hook(replace):
+    with model.get_submodule(path).register_forward_hook(hook):
         return model(images)
+
+
+def tensor_of(output: Any) -> Tensor | None:
+    """The only tensor in a module's ``output``, or None if there is none or more than one."""
+    parts = output if type(output) is tuple else (output,)
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    inside = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    return tensors[0] if len(tensors) == len(inside) == 1 else None
+
+
+def with_tensor(output: Any, tensor: Tensor) -> Any:
+    """``output`` with its only tensor replaced."""
+    if isinstance(output, Tensor):
+        return tensor
+    return tuple(tensor if isinstance(part, Tensor) else part for part in output)

@@ -1,8 +1,8 @@
 """Does the sum of the blocks' ratings say how well the assembled network imitates the teacher?
 
 Ratings feed every block with the teacher's features; in a network errors accumulate. For a sample of choices, the
-assembled supernet path runs on the rating images from the first block to the last, and its distance from the teacher's
-last feature is compared with the predicted sum.
+assembled supernet path runs on the rating images from the first block to the last, and its distance from the teacher
+there (by the metric of the ratings; stitched: behind the teacher's head) is compared with the predicted sum.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,8 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from distilnas.errors import UsageError
-from distilnas.methods.dna.rate import METRICS, Batches, target_stds
+from distilnas.methods.dna.judge import Batches, Judge
+from distilnas.methods.dna.metrics import METRICS
 from distilnas.runtime.device import Device
 from distilnas.space import Choice
 from distilnas.supernet import Supernet
@@ -52,18 +53,16 @@ def measure_additivity(
 ) -> Additivity:
     """Run the assembled paths of ``choices`` on the rating images."""
     supernet = device.module(supernet)  # type: ignore[assignment]
-    std = target_stds(teacher, batches, device)[-1]
-    metric = METRICS[table.metric]
-    scores: list[list[torch.Tensor]] = [[] for _ in choices]
-    for images, _ in batches():
-        images = device.images(images)
-        with device.autocast():
-            target = teacher.features(images)[-1]
+    judge = Judge(teacher, METRICS[table.metric], batches, device)
+    last = len(supernet.blocks) - 1
+    scores: list[list[np.ndarray]] = [[] for _ in choices]
+    for images, labels in batches():
+        batch = judge.look(images, labels)
         for n, choice in enumerate(choices):
             with device.autocast():
-                output = supernet.imitate(images, [(c.cell, c.path) for c in choice])[-1]
-            scores[n].append(metric(output.float(), target, std).cpu())
-    measured = [float(torch.cat(parts).double().mean()) for parts in scores]
+                output = supernet.imitate(batch.images, [(c.cell, c.path) for c in choice])[-1]
+            scores[n].append(judge.scores(batch, last, [output])[0].cpu().double().numpy())
+    measured = [float(judge.metric.summarise(parts).mean) for parts in scores]
     predicted = [table.total(choice) for choice in choices]
     if not np.isfinite(measured).all():
         bad = choices[int(np.argmin(np.isfinite(measured)))]

@@ -1,89 +1,56 @@
 """Block-wise distillation: every student block learns to turn the teacher's feature before it into the one after it.
 
 One frozen teacher pass per batch feeds all blocks. Blocks share nothing else: each has its own loss, optimiser,
-schedule and random numbers, so any subset of them trains to the same weights as all together (DNA, section 3.2,
-equations 5 and 6).
+schedule and random numbers, so any subset of them, in any order, trains to the same weights as all together (DNA,
+section 3.2, equations 5 and 6). The baselines of the paper's ablation are settings (``DistillSettings``).
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
+from timm.scheduler.scheduler import Scheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from distilnas.data import Augmentation
-from distilnas.errors import UsageError, nearest
+from distilnas.methods.dna.feeding import student_features
+from distilnas.methods.dna.labels import LabelLoss
 from distilnas.methods.dna.losses import LOSSES, Loss
 from distilnas.methods.dna.sampling import SAMPLERS, Path
+from distilnas.methods.dna.schedule import side_by_side, staged, stages
+from distilnas.methods.dna.settings import DistillSettings
 from distilnas.runtime.device import Device
 from distilnas.runtime.seeds import derive_rng
 from distilnas.supernet import SuperBlock, Supernet
 from distilnas.teachers import TeacherBlocks
 from distilnas.training.loop import Loop, TrainingLog
-from distilnas.training.optim import OptimSettings, make_optimizer, make_scheduler
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillSettings:
-    """How the supernet is trained.
-
-    ``lr_per_block`` overrides ``optim.lr`` block by block. ``blocks`` trains these blocks only (numbers from 1; None:
-    all).
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    loss: str = "relative_mse"
-    sampling: str = "uniform"
-    adapters: Literal["project", "absorb"] = "project"
-    optim: OptimSettings = field(default_factory=lambda: OptimSettings(optimizer="adam", lr=5e-3, warmup=0.05))
-    lr_per_block: tuple[float, ...] | None = None
-    blocks: tuple[int, ...] | None = None
-    augment: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        for what, value, valid in (("loss", self.loss, LOSSES), ("sampling", self.sampling, SAMPLERS)):
-            if value not in valid:
-                raise UsageError(f"unknown distillation {what} {value!r}; {nearest(value, valid)}")
-        if self.epochs < 0 or self.batch_size < 2:
-            raise UsageError(
-                f"epochs must not be negative and batch_size at least 2, got {self.epochs} and {self.batch_size}."
-            )
-
-    def block_indices(self, number: int) -> tuple[int, ...]:
-        """Indices (from 0) of the blocks to train among ``number``."""
-        wanted = self.blocks or tuple(range(1, number + 1))
-        bad = [b for b in wanted if not 1 <= b <= number]
-        if bad:
-            raise UsageError(f"distill.blocks names block {bad[0]}; there are blocks 1 to {number}.")
-        return tuple(sorted({b - 1 for b in wanted}))
-
-    def block_optim(self, block: int, number: int) -> OptimSettings:
-        """Optimiser settings of a block (index from 0) among ``number``."""
-        if self.lr_per_block is None:
-            return self.optim
-        if len(self.lr_per_block) != number:
-            raise UsageError(
-                f"distill.lr_per_block needs one value for each of {number} blocks, got {len(self.lr_per_block)}."
-            )
-        return replace(self.optim, lr=self.lr_per_block[block])
+from distilnas.training.optim import make_optimizer, make_scheduler
 
 
 def distill(
     supernet: Supernet, teacher: TeacherBlocks, settings: DistillSettings, loop: Loop, *, device: Device, seed: int
 ) -> TrainingLog:
-    """Train the supernet's blocks in place; ``loop`` gives batches of (images, labels), labels unused.
+    """Train the supernet's blocks in place, each for the epochs of ``loop``, which gives batches of (images, labels).
 
-    The log has the mean training loss per epoch and block as ``block 1`` ... (with ``mse`` it is not relative).
+    Labels are used with ``label_loss`` only. The log has the mean training loss per epoch of a block as ``block 1`` ...
+    (with ``mse`` it is not relative), in the same form for any order.
     """
-    return loop.run(BlockwiseTraining(supernet, teacher, settings, loop, device=device, seed=seed))
+    training = BlockwiseTraining(supernet, teacher, settings, loop, device=device, seed=seed)
+    log = staged(loop, len(training.stages)).run(training)
+    return replace(log, epochs=side_by_side(log.epochs, loop.epochs))
 
 
 def block_step(
-    block: SuperBlock, x: Tensor, target: Tensor, paths: list[list[Path]], loss: Loss, device: Device
+    block: SuperBlock,
+    x: Tensor,
+    target: Tensor,
+    paths: list[list[Path]],
+    loss: Loss,
+    device: Device,
+    *,
+    share: float = 1.0,
 ) -> Tensor:
-    """Add the gradients of one step of one block; returns its mean loss over cells and paths, detached.
+    """Add ``share`` of the gradients of one step of one block; returns its mean loss over cells and paths, detached.
 
     ``paths[c]`` are the paths of cell c; a cell's gradient is the mean over them. The cells run one after the other and
     each frees its activations before the next, the shared entry (stem or adapter) runs once. A path without parameters
@@ -98,7 +65,7 @@ def block_step(
             with device.autocast():
                 value = loss(cell(shared, path), target)
             if value.requires_grad:
-                device.fabric.backward(value / len(cell_paths))
+                device.fabric.backward(value * share / len(cell_paths))
             total += value.detach() / len(cell_paths)
     if entered.requires_grad:
         torch.autograd.backward(entered, shared.grad)
@@ -106,7 +73,7 @@ def block_step(
 
 
 class BlockwiseTraining:
-    """The ``Trainable`` of block-wise distillation."""
+    """The ``Trainable`` of block-wise distillation, for the ``staged`` form of ``loop``."""
 
     def __init__(
         self,
@@ -118,36 +85,79 @@ class BlockwiseTraining:
         device: Device,
         seed: int,
     ) -> None:
-        self.teacher, self.device, self.seed = teacher, device, seed
+        self.teacher, self.settings, self.device, self.seed = teacher, settings, device, seed
         self.loss, self.sampler = LOSSES[settings.loss], SAMPLERS[settings.sampling]
-        self.steps_per_epoch = loop.steps_per_epoch
-        number = len(supernet.blocks)
-        self.indices = settings.block_indices(number)
-        self.loss_names = tuple(f"block {i + 1}" for i in self.indices)
+        self.label_loss = LabelLoss(teacher, device) if settings.label_loss else None
+        self.epochs, self.steps_per_epoch = loop.epochs, loop.steps_per_epoch
         self.specs = supernet.space.blocks
+        indices = settings.block_indices(len(self.specs))
+        self.stages = stages(settings.order, indices)
         self.blocks: dict[int, SuperBlock] = {}
-        self.optimizers: dict[int, Optimizer] = {}
-        self.schedulers = {}
-        for i in self.indices:
-            optim = settings.block_optim(i, number)
+        for i in indices:
             self.blocks[i] = device.module(supernet.blocks[i]).train()  # type: ignore[assignment]
+        self._begin(0)
+
+    def _begin(self, stage: int) -> None:
+        """Make optimisers and schedules of the blocks that train in ``stage``; all stages have equally many."""
+        self.stage = stage
+        self.loss_names = tuple(f"block {i + 1}" for i in self.stages[stage])
+        self.optimizers: dict[int, Optimizer] = {}
+        self.schedulers: dict[int, Scheduler] = {}
+        for i in self.stages[stage]:
+            optim = self.settings.block_optim(i, len(self.specs))
             self.optimizers[i] = make_optimizer(self.blocks[i], optim)
             self.schedulers[i] = make_scheduler(
-                self.optimizers[i], optim, epochs=loop.epochs, steps_per_epoch=loop.steps_per_epoch
+                self.optimizers[i], optim, epochs=self.epochs, steps_per_epoch=self.steps_per_epoch
             )
 
     def step(self, batch: tuple[Tensor, Tensor], epoch: int, step: int) -> Tensor:
-        images = self.device.images(batch[0])
-        with self.device.autocast():
-            features = self.teacher.features(images)
-        losses = []
-        for i in self.indices:
-            self.schedulers[i].step_update(epoch * self.steps_per_epoch + step)
+        images, labels = self.device.images(batch[0]), batch[1]
+        for i, scheduler in self.schedulers.items():
+            scheduler.step_update(epoch % self.epochs * self.steps_per_epoch + step)
             self.optimizers[i].zero_grad(set_to_none=True)
-            paths = self.paths(i, epoch, step)
-            losses.append(block_step(self.blocks[i], features[i], features[i + 1], paths, self.loss, self.device))
-            self.optimizers[i].step()
+        pieces = max(1, len(images) // (self.settings.micro_batch or len(images)))
+        losses = torch.zeros(len(self.optimizers), device=images.device)
+        for some, theirs in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
+            share = len(some) / len(images)
+            losses += share * self.add_gradients(some, theirs, share, epoch, step)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        return losses
+
+    def add_gradients(self, images: Tensor, labels: Tensor, share: float, epoch: int, step: int) -> Tensor:
+        """Add ``share`` of the gradients of ``images`` to all blocks that train now; their losses."""
+        with self.device.autocast():
+            targets = self.teacher.features(images)
+        inputs = targets if self.settings.feed == "teacher" else self.student_inputs(images, epoch, step)
+        losses = []
+        for i in self.stages[self.stage]:
+            loss = self.block_loss(i, images, labels)
+            paths = self.paths(i, epoch % self.epochs, step)
+            losses.append(block_step(self.blocks[i], inputs[i], targets[i + 1], paths, loss, self.device, share=share))
         return torch.stack(losses)
+
+    def student_inputs(self, images: Tensor, epoch: int, step: int) -> list[Tensor]:
+        """The inputs of all blocks up to the last that trains now, each from the student's blocks before it.
+
+        Among blocks that train together the path is one that they train in this step. Finished blocks draw anew: to
+        them the loop's epoch is none that they were trained in.
+        """
+        before = range(max(self.stages[self.stage]))
+        candidates = [self.candidate(j, epoch, step) for j in before]
+        return student_features([self.blocks[j] for j in before], images, candidates, self.device)
+
+    def block_loss(self, block: int, images: Tensor, labels: Tensor) -> Loss:
+        """The distance to the teacher's feature and, where it is asked for, the loss of the labels."""
+        if self.label_loss is None:
+            return self.loss
+        self.label_loss.check(labels)
+        known, through_teacher = self.device.tensor(labels), self.label_loss
+
+        def both(output: Tensor, target: Tensor) -> Tensor:
+            guided = through_teacher(block + 1, output, images, known)
+            return self.loss(output, target) + self.settings.label_loss * guided
+
+        return both
 
     def paths(self, block: int, epoch: int, step: int) -> list[list[Path]]:
         """The paths of a step, cell by cell: a function of (seed, block, cell, epoch, step) alone."""
@@ -156,16 +166,27 @@ class BlockwiseTraining:
             for c, cell in enumerate(self.specs[block].cells)
         ]
 
+    def candidate(self, block: int, epoch: int, step: int) -> tuple[int, Path]:
+        """One cell, each equally likely, and the first of its ``paths``."""
+        cell = int(derive_rng(self.seed, 10, epoch, step, block).integers(len(self.specs[block].cells)))
+        return cell, self.paths(block, epoch, step)[cell][0]
+
     def end_epoch(self, epoch: int) -> dict[str, float]:
+        following = (epoch + 1) // self.epochs
+        if self.stage < following < len(self.stages):
+            self._begin(following)
         return {}
 
     def state_dict(self) -> dict[Any, Any]:
         return {
-            i: {"weights": self.blocks[i].state_dict(), "optimizer": self.optimizers[i].state_dict()}
-            for i in self.indices
+            "stage": self.stage,
+            "weights": {i: block.state_dict() for i, block in self.blocks.items()},
+            "optimizers": {i: optimizer.state_dict() for i, optimizer in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: dict[Any, Any]) -> None:
-        for i in self.indices:
-            self.blocks[i].load_state_dict(state[i]["weights"])
-            self.optimizers[i].load_state_dict(state[i]["optimizer"])
+        self._begin(state["stage"])
+        for i, block in self.blocks.items():
+            block.load_state_dict(state["weights"][i])
+        for i, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][i])

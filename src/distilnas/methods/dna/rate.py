@@ -6,8 +6,9 @@ prefixes: 4 layers x 6 ops cost 6 + 36 + 216 + 1,296 = 1,554 op evaluations a ba
 Batch norm uses the statistics of the batch and path at hand; no weight and no buffer changes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -15,38 +16,29 @@ import torch
 from torch import Tensor
 
 from distilnas.errors import UsageError, nearest
+from distilnas.methods.dna.judge import Batch, Batches, Judge
+from distilnas.methods.dna.metrics import METRICS
 from distilnas.methods.dna.sampling import Path
 from distilnas.runtime.device import Device
-from distilnas.runtime.progress import Progress
-from distilnas.supernet import SuperCell, Supernet
-from distilnas.tables import CellRatings, RatingTable
+from distilnas.runtime.progress import Progress, Task
+from distilnas.supernet import SuperBlock, SuperCell, Supernet
+from distilnas.tables import RatingTable
 from distilnas.teachers import TeacherBlocks
-
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
-Metric = Callable[[Tensor, Tensor, float], Tensor]
-_ROUNDING = 1e-12  # of the mean square: a float32 feature with less variance varies by rounding only
-
-
-def relative_l1(output: Tensor, target: Tensor, std: float) -> Tensor:
-    """(B,) mean |Y - S| per image over the standard deviation of Y on all rating images (DNA, equation 9)."""
-    return (output - target).abs().flatten(1).mean(1) / std
-
-
-def relative_mse(output: Tensor, target: Tensor, std: float) -> Tensor:
-    """(B,) mean squared error per image over the variance of Y on all rating images."""
-    return (output - target).square().flatten(1).mean(1) / std**2
-
-
-METRICS: dict[str, Metric] = {"relative_l1": relative_l1, "relative_mse": relative_mse}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateSettings:
-    """How candidates are rated: on ``images`` held-out training images, in batches of ``batch_size``."""
+    """How candidates are rated: on ``images`` held-out training images, in batches of ``batch_size``.
+
+    ``metric``: a name in ``METRICS``. Those that begin with stitched run the rest of the teacher on every candidate's
+    output, on those of several candidates at a time: at most ``stitch_batch`` images a call (memory), but at least one
+    candidate's.
+    """
 
     metric: str = "relative_l1"
     images: int = 256
     batch_size: int = 64
+    stitch_batch: int = 256
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -56,6 +48,8 @@ class RateSettings:
                 f"rating needs at least two batches of two images, got rate.images={self.images} and "
                 f"rate.batch_size={self.batch_size}; a batch gives the batch-norm statistics, two give an error bar."
             )
+        if self.stitch_batch < 1:
+            raise UsageError(f"rate.stitch_batch is a number of images from 1, got {self.stitch_batch}.")
 
 
 @torch.no_grad()
@@ -68,46 +62,60 @@ def rate(
     device: Device,
     progress: Progress,
 ) -> RatingTable:
-    """Rate all candidates. ``batches()`` gives the same batches of (images, labels) every time; labels are not used."""
+    """Rate all candidates. ``batches()`` gives the same batches of (images, labels) every time.
+
+    Labels are read by ``stitched_ce`` alone. Raises ``UsageError`` where the teacher does not suit the metric or a
+    rating is not finite.
+    """
     supernet = device.module(supernet)  # type: ignore[assignment]
+    judge = Judge(teacher, METRICS[settings.metric], batches, device)
     sizes = [len(labels) for _, labels in batches()]
-    stds = target_stds(teacher, batches, device)
-    metric = METRICS[settings.metric]
     scores: list[list[list[np.ndarray]]] = [[[] for _ in block.cells] for block in supernet.space.blocks]
-    total = supernet.space.num_candidates * len(sizes)
-    with progress.task("rate", total) as task:
-        for images, _ in batches():
-            with device.autocast():
-                features = teacher.features(device.images(images))
-            for b, block in enumerate(supernet.blocks):
-                with device.autocast():
-                    entered = block.entry(features[b])  # type: ignore[operator]
-                for c, cell in enumerate(block.cells):  # type: ignore[arg-type]
-                    scores[b][c].append(_rate_cell(cell, entered, features[b + 1], stds[b], metric, device))
-                    task.advance(cell.spec.num_paths, note=f"block {b + 1}")
+    with progress.task("rate", supernet.space.num_candidates * len(sizes)) as task:
+        for images, labels in batches():
+            batch = judge.look(images, labels)
+            group = max(1, settings.stitch_batch // len(images)) if judge.metric.stitched else 1
+            for b in range(len(supernet.blocks)):
+                for c, cell in enumerate(_rate_block(supernet, b, judge, batch, group, device, task)):
+                    scores[b][c].append(cell)
     table = RatingTable(
         space=supernet.space.fingerprint,
         metric=settings.metric,
         num_images=sum(sizes),
-        cells=tuple(tuple(_summarise(cell) for cell in block) for block in scores),
-        settings={"batch_size": settings.batch_size, "target_std": stds, "adapters": supernet.adapters},
+        cells=tuple(tuple(judge.metric.summarise(cell) for cell in block) for block in scores),
+        settings={
+            "batch_size": settings.batch_size,
+            "target_std": [spread.std for spread in judge.spreads],
+            "adapters": supernet.adapters,
+        },
     )
     _check_finite(table)
     return table
 
 
-def _rate_cell(
-    cell: SuperCell, entered: Tensor, target: Tensor, std: float, metric: Metric, device: Device
-) -> np.ndarray:
-    """(ops of layer 1, ops of layer 2, ..., B): each image's score for every path of a cell."""
-    scores = np.empty((*cell.spec.shape, len(target)), dtype=np.float64)
-    for path, output in walk(cell, entered, device):
-        scores[path] = metric(output.float(), target, std).double().cpu().numpy()
-    return scores
+def _rate_block(
+    supernet: Supernet, b: int, judge: Judge, batch: Batch, group: int, device: Device, task: Task
+) -> list[np.ndarray]:
+    """For each cell (ops of layer 1, ops of layer 2, ..., B): each image's score for every path.
+
+    ``group`` candidates are compared at a time, also across cells.
+    """
+    block: SuperBlock = supernet.blocks[b]  # type: ignore[assignment]
+    with device.autocast():
+        entered = block.entry(batch.features[b])
+    outputs = (y for cell in block.cells for _, y in walk(cell, entered, device))  # type: ignore[arg-type]
+    scores = []
+    while members := list(islice(outputs, group)):
+        scores.append(judge.scores(batch, b, members))
+        task.advance(len(members), note=f"block {b + 1}")
+    rows = torch.cat(scores).cpu().double().numpy()  # (candidates, B), paths in C order
+    cells = supernet.space.blocks[b].cells
+    parts = np.split(rows, list(accumulate(cell.num_paths for cell in cells))[:-1])
+    return [part.reshape(*cell.shape, -1) for part, cell in zip(parts, cells, strict=True)]
 
 
-def walk(cell: SuperCell, entered: Tensor, device: Device) -> Iterable[tuple[Path, Tensor]]:
-    """Every path of a cell with its output, depth first, each op evaluated once per distinct prefix."""
+def walk(cell: SuperCell, entered: Tensor, device: Device) -> Iterator[tuple[Path, Tensor]]:
+    """Every path of a cell in C order with its output, depth first, each op evaluated once per distinct prefix."""
 
     def below(x: Tensor, path: Path) -> Iterable[tuple[Path, Tensor]]:
         level = len(path)
@@ -121,43 +129,7 @@ def walk(cell: SuperCell, entered: Tensor, device: Device) -> Iterable[tuple[Pat
                 y = cell.layer(level, op, x)
             yield from below(y, (*path, op))
 
-    return below(entered, ())
-
-
-@torch.no_grad()
-def target_stds(teacher: TeacherBlocks, batches: Batches, device: Device) -> list[float]:
-    """Standard deviation of each teacher feature over all rating images, pixels and channels.
-
-    Raises ``UsageError`` where a feature is not finite, or constant up to rounding.
-    """
-    moments: dict[int, list[float]] = {}
-    for images, _ in batches():
-        with device.autocast():
-            features = teacher.features(device.images(images))[1:]
-        for b, y in enumerate(features):
-            y = y.double()
-            n, total, squares = moments.get(b, [0.0, 0.0, 0.0])
-            moments[b] = [n + y.numel(), total + float(y.sum()), squares + float(y.square().sum())]
-    return [_std(f"the teacher's feature after block {b + 1}", *moments[b]) for b in sorted(moments)]
-
-
-def _std(what: str, n: float, total: float, squares: float) -> float:
-    variance = squares / n - (total / n) ** 2
-    if not np.isfinite(variance):
-        raise UsageError(f"{what} is not finite on the rating images: check the teacher's weights and preprocessing.")
-    if variance <= _ROUNDING * squares / n:
-        raise UsageError(f"{what} is constant on the rating images: nothing to imitate. Choose other blocks.")
-    return float(np.sqrt(variance))
-
-
-def _summarise(batches: list[np.ndarray]) -> CellRatings:
-    """Per-image scores of each batch -> mean, standard error over images, mean per batch."""
-    images = np.concatenate(batches, axis=-1)
-    return CellRatings(
-        mean=images.mean(-1),
-        stderr=images.std(-1, ddof=1) / np.sqrt(images.shape[-1]),
-        batches=np.stack([batch.mean(-1) for batch in batches]),
-    )
+    return iter(below(entered, ()))
 
 
 def _check_finite(table: RatingTable) -> None:

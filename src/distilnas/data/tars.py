@@ -1,0 +1,93 @@
+"""A tar file of class folders: what an image folder would be if it were unpacked."""
+
+import logging
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from distilnas.data.archives import TarIndex, TarReader, read_tars, tar_members
+from distilnas.data.checking import Splits, checked_splits, readable
+from distilnas.data.folders import TEST_NAMES, is_image
+from distilnas.data.imageset import ImageSet
+from distilnas.data.readers import packed, unpacked
+from distilnas.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+Folder = tuple[str, ...]
+
+
+def read_tar(
+    path: str | Path, *, test_path: str | Path | None = None, max_bad_share: float = 0.05, check: str = "auto"
+) -> Splits:
+    """Read an uncompressed tar of CLASS/... or of train/CLASS/... and test/CLASS/... (or val, valid, validation).
+
+    test_path: another tar, of CLASS/..., with the test images. Folders around all images do not count. Tars inside the
+    tar are folders named after them, as in ImageNet's official training archive. Classes are numbered in alphabetical
+    order and images sorted by class and name, as those of the unpacked folder are.
+
+    Raises ``UsageError`` for a tar that cannot be read in place (see :func:`~distilnas.data.archives.tar_members`) or
+    has no images in class folders, and as :func:`~distilnas.data.folders.read_image_data` does.
+    """
+    found = _read(Path(path).expanduser().resolve())
+    if test_path is not None:
+        if "test" in found:
+            raise UsageError(f"Test images are given twice: inside {path} and as {test_path}. Leave out test_path.")
+        found["test"] = _read(Path(test_path).expanduser().resolve())["train"]
+    sets = {part: readable(images, check, max_bad_share) for part, images in found.items()}
+    return checked_splits(sets["train"], sets.get("test"))
+
+
+def _read(tar: Path) -> dict[str, ImageSet]:
+    """The image sets of a tar: ``train`` and, when it has one, ``test``."""
+    reader, labels = read_tars([tar], "class folders", _index)
+    unique, which = np.unique(labels, return_inverse=True)
+    folders = _without_common([PurePosixPath(unpacked(name)).parts for name in unique])
+    tops = {folder[0].lower(): folder[0] for folder in folders if folder}
+    test = next((tops[name] for name in TEST_NAMES if name in tops), None)
+    if "train" not in tops or test is None:
+        return {"train": _image_set(tar, reader, folders, which)}
+    places = {"train": tops["train"], "test": test}
+    return {
+        part: _image_set(tar, reader, [folder[1:] if folder[:1] == (place,) else () for folder in folders], which)
+        for part, place in places.items()
+    }
+
+
+def _index(tar: Path) -> TarIndex:
+    """Images labelled with the folder that they lie in."""
+    paths = [(PurePosixPath(member.name), member) for member in tar_members(tar)]
+    images = [
+        (path.parent.as_posix(), member)
+        for path, member in paths
+        if is_image(path.name) and not any(part.startswith(".") for part in path.parent.parts)
+    ]
+    return TarIndex.of([member for _, member in images], [folder for folder, _ in images])
+
+
+def _without_common(folders: list[Folder]) -> list[Folder]:
+    """The folders as seen from the deepest folder that has all of them below it."""
+    while folders and all(len(folder) > 1 and folder[0] == folders[0][0] for folder in folders):
+        folders = [folder[1:] for folder in folders]
+    return folders
+
+
+def _image_set(tar: Path, reader: TarReader, folders: list[Folder], which: np.ndarray) -> ImageSet:
+    """The images i in ``folders[which[i]]``, of the class that the path begins with; those in ``()`` are left out."""
+    in_class = np.array([bool(folder) for folder in folders], dtype=bool)
+    rows = np.flatnonzero(in_class[which]) if len(which) else which
+    if not len(rows):
+        raise UsageError(
+            f"A tar of images holds CLASS/image files; {tar} has {len(reader)} images, none of them in a class folder. "
+            "Pack the folder that holds the class folders."
+        )
+    names, labels = np.unique(
+        packed(folder[0] if folder else "" for folder in folders)[which[rows]], return_inverse=True
+    )
+    order = np.lexsort((reader.names[rows], labels))
+    return ImageSet(
+        name=tar.stem,
+        classes=tuple(unpacked(name) for name in names),
+        labels=labels[order].astype(np.int64),
+        images=reader.subset(rows[order]),
+    )

@@ -1,0 +1,67 @@
+"""The recipes: from a configuration's name or file to its settings, and from settings to what runs them."""
+
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from distilnas.config import merge, parse
+from distilnas.config.load import read_text
+from distilnas.errors import UsageError, nearest
+from distilnas.recipes.progressive import ProgressiveSettings, run_progressive
+from distilnas.recipes.retraining import RetrainSettings, run_retrain
+from distilnas.recipes.settings import Settings
+from distilnas.recipes.summary import run_dna
+from distilnas.runtime.progress import Progress
+
+_CONFIGS = resources.files("distilnas.recipes") / "configs"
+
+AnySettings = Settings | RetrainSettings | ProgressiveSettings
+_RECIPES: Mapping[str, tuple[type[Any], Any]] = {
+    "dna": (Settings, run_dna),
+    "retrain": (RetrainSettings, run_retrain),
+    "progressive": (ProgressiveSettings, run_progressive),
+}
+
+
+def config_names() -> tuple[str, ...]:
+    """Names of the shipped configurations."""
+    return _names(_CONFIGS)
+
+
+def part_names() -> tuple[str, ...]:
+    """Names of the shipped parts, which configurations extend."""
+    return tuple(f"parts/{name}" for name in _names(_CONFIGS / "parts"))
+
+
+def _names(folder: Traversable) -> tuple[str, ...]:
+    return tuple(sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")))
+
+
+def config_text(config: str) -> str:
+    """Text of a shipped configuration or part (``parts/NAME``, to extend), or of a YAML file."""
+    if config in (*config_names(), *part_names()):
+        return (_CONFIGS / f"{config}.yaml").read_text()
+    if Path(config).suffix in (".yaml", ".yml"):
+        return read_text(Path(config))
+    raise UsageError(f"unknown configuration {config!r}; {nearest(config, config_names())} A file must end in .yaml.")
+
+
+def load_settings(config: str, overrides: tuple[str, ...] = ()) -> Any:
+    """Settings (``AnySettings``, by its ``recipe``) of a shipped name or YAML file with ``key.sub=value`` overrides."""
+    data = merge(config_text(config), overrides, origin=config, read=config_text)
+    recipe = data.get("recipe", "dna")
+    if recipe not in _RECIPES:
+        raise UsageError(f"unknown recipe {recipe!r} in {config}; {nearest(str(recipe), _RECIPES)}")
+    return parse(data, _RECIPES[recipe][0])
+
+
+def run_recipe(
+    settings: AnySettings, folder: Path, *, progress: Progress | None = None, until: str | None = None
+) -> dict[str, Any]:
+    """Run everything, or up to the step ``until``, continuing where ``folder`` stands.
+
+    Returns the content of ``summary.json``, or the step's result with ``until``.
+    """
+    return _RECIPES[settings.recipe][1](settings, folder, progress=progress, until=until)

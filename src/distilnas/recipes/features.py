@@ -1,0 +1,295 @@
+"""Does the student see what the teacher sees? Feature maps of the solution's path beside the teacher's, to look at.
+
+The paper shows maps of 14x14 pixels on which the student imitates the teacher channel by channel (DNA, section 4).
+Here every channel also gets a number: the Pearson correlation of its two maps over images and positions.
+
+The student is the supernet's path of the solution, with its exit adapter, so that it has the teacher's channels. It is
+fed twice: with the teacher's feature before the block, as it was trained and rated (``block``), and with what its own
+blocks before it make of the image, as in the assembled network (``assembled``).
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from distilnas.data import Preprocessing, eval_transform
+from distilnas.data.decoding import to_rgb
+from distilnas.errors import UsageError
+from distilnas.files import write_json
+from distilnas.recipes.dna import DnaRun
+from distilnas.recipes.own import own_teacher
+from distilnas.recipes.running import drive
+from distilnas.recipes.settings import Settings
+from distilnas.recipes.solving import read_choice
+from distilnas.recipes.teaching import DnaMaterials
+from distilnas.runtime.progress import Progress
+from distilnas.runtime.store import StepRecord
+from distilnas.space import Choice
+from distilnas.supernet import SuperBlock
+from distilnas.tables.files import write_arrays
+
+SCHEMA = 1
+STUDENTS = ("block", "assembled")
+SHOWN_IMAGES, SHOWN_CHANNELS = 6, 8
+_PAPER_SIDE = 14
+_ROUNDING = 1e-12  # of the mean square: with less variance a float32 channel varies by rounding only
+_STEP = "features"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """What is compared: ``blocks`` (a number from 1, or all of them; None: see ``default_block``) on ``images``.
+
+    Without files the images are the run's rating images.
+    """
+
+    blocks: int | Literal["all"] | None = None
+    images: tuple[Path, ...] = ()
+
+    def indices(self, sides: Sequence[int]) -> tuple[int, ...]:
+        """Blocks from 0, of those whose maps have ``sides`` (pixels); raises ``UsageError`` when there is no such."""
+        if self.blocks == "all":
+            return tuple(range(len(sides)))
+        if self.blocks is None:
+            return (default_block(sides),)
+        if not 1 <= self.blocks <= len(sides):
+            raise UsageError(f"there is no block {self.blocks}; give a number from 1 to {len(sides)}, or all.")
+        return (self.blocks - 1,)
+
+
+def default_block(sides: Sequence[int]) -> int:
+    """The block (from 0) with maps nearest in size to the paper's 14x14, as a ratio; the last one of several."""
+    return min(reversed(range(len(sides))), key=lambda b: abs(math.log(sides[b] / _PAPER_SIDE)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """The images. ``batches()`` gives (images, n) of which the first n count: the others only complete the batch.
+
+    ``shown``: which of the counting images are drawn, rising; ``names`` and ``classes`` (None: unknown) are theirs.
+    """
+
+    batches: Callable[[], Iterable[tuple[Tensor, int]]]
+    shown: tuple[int, ...]
+    names: tuple[str, ...]
+    classes: tuple[str | None, ...]
+
+
+class FeaturesRun(DnaRun):
+    """A DNA run with one more step, done when it is asked for."""
+
+    def features(self, asked: FeatureSettings) -> StepRecord:
+        """Compare student and teacher; a run keeps one comparison, the last that was asked for."""
+        solution = self.solve().result
+        blocks = asked.indices([row["height"] for row in self.teacher().result["blocks"]])
+        given = torch.stack([_read(file, self.preprocessing) for file in asked.images]) if asked.images else None
+
+        def work(folder: Path) -> dict[str, Any]:
+            sample = self._rating_sample() if given is None else self._given_sample(given, asked.images)
+            inputs, found = self._compare(read_choice(solution["choice"]), blocks, sample)
+            arrays = {"inputs": _pixels(inputs, self.preprocessing)}
+            record = {
+                "schema": SCHEMA,
+                "architecture": solution["architecture"],
+                "num_images": next(iter(found.values())).num_images,
+                "images": [{"name": n, "class": c} for n, c in zip(sample.names, sample.classes, strict=True)],
+                "blocks": [comparison.describe(b) for b, comparison in found.items()],
+            }
+            for b, comparison in found.items():
+                arrays |= {f"{b + 1}/{name}": array for name, array in comparison.arrays().items()}
+            write_arrays(folder / "features.npz", arrays, {"kind": _STEP, "schema": SCHEMA})
+            write_json(folder / "features.json", record)
+            return record
+
+        keys = {"distill": self.distill().key, "choice": solution["choice"], "blocks": blocks}
+        keys |= {"images": [[file.name, _digest(file)] for file in asked.images] or self._plain("rate")}
+        return self._step(_STEP, keys, work)
+
+    def _rating_sample(self) -> Sample:
+        """The rating images in the batches of the rating; the first of each class is drawn."""
+        rating = self.splits.rating
+        size = min(self.settings.rate.batch_size, len(rating))
+        _, first = np.unique(rating.labels[: len(rating) // size * size], return_index=True)
+        shown = tuple(sorted(first[:SHOWN_IMAGES].tolist()))
+        return Sample(
+            batches=lambda: ((images, len(images)) for images, _ in self._rating_batches()),
+            shown=shown,
+            names=tuple(rating.name_of(i) for i in shown),
+            classes=tuple(rating.classes[rating.labels[i]] for i in shown),
+        )
+
+    def _given_sample(self, images: Tensor, files: Sequence[Path]) -> Sample:
+        """The user's images, completed to whole batches by rating images: batch norm needs the batches it rated with."""
+        others, _ = next(iter(self._rating_batches()))
+        chunks = images.split(len(others))
+        names = tuple(file.name for file in files[:SHOWN_IMAGES])
+        return Sample(
+            batches=lambda: ((torch.cat([chunk, others[len(chunk) :]]), len(chunk)) for chunk in chunks),
+            shown=tuple(range(len(names))),
+            names=names,
+            classes=(None,) * len(names),
+        )
+
+    @torch.no_grad()
+    def _compare(
+        self, choice: Choice, blocks: Sequence[int], sample: Sample
+    ) -> tuple[np.ndarray, dict[int, "Comparison"]]:
+        """The shown images as the networks get them, (n, 3, R, R), and the comparison of each block."""
+        supernet, seen, inputs = self.device.module(self.supernet), 0, []
+        found = {b: Comparison() for b in blocks}
+        for images, counting in sample.batches():
+            shown = [i - seen for i in sample.shown if seen <= i < seen + counting]
+            seen += counting
+            inputs.append(images[shown].numpy())
+            images = self.device.images(images)
+            with self.device.autocast():
+                targets = self.teacher_blocks.features(images)
+                assembled = supernet.imitate(images, [(c.cell, c.path) for c in choice])  # type: ignore[operator]
+                for b, comparison in found.items():
+                    block: SuperBlock = self.supernet.blocks[b]  # type: ignore[assignment]
+                    alone = block.cells[choice[b].cell](block.entry(targets[b]), choice[b].path)
+                    comparison.add(targets[b + 1], {"block": alone, "assembled": assembled[b]}, counting, shown)
+        return np.concatenate(inputs), found
+
+
+class Comparison:
+    """One block: maps of the shown images, and correlations over all images, taken in batch by batch."""
+
+    def __init__(self) -> None:
+        self.num_images = 0
+        self._pairs = {name: PairedMoments() for name in STUDENTS}
+        self._maps: dict[str, list[np.ndarray]] = {name: [] for name in ("teacher", *STUDENTS)}
+
+    def add(self, teacher: Tensor, students: dict[str, Tensor], counting: int, shown: list[int]) -> None:
+        """Take in features (B, C, H, W), of which the first ``counting`` count and those at ``shown`` are kept."""
+        self.num_images += counting
+        for name, feature in {"teacher": teacher, **students}.items():
+            self._maps[name].append(feature[shown].float().cpu().numpy())
+        for name, pairs in self._pairs.items():
+            for i in range(counting):
+                pairs.add(teacher[i], students[name][i])
+
+    def describe(self, block: int) -> dict[str, Any]:
+        """JSON values: the block's number from 1, its feature (C, H, W), and how its channels correlate.
+
+        ``compared``: the channels that vary in the teacher; the statistics are None when there is none.
+        """
+        channels, height, width = self._maps["teacher"][0].shape[1:]
+        values = {name: pairs.correlations() for name, pairs in self._pairs.items()}
+        size = {"block": block + 1, "channels": channels, "height": height, "width": width}
+        compared = int(np.isfinite(values["block"]).sum())
+        return size | {"compared": compared, "correlation": {name: _statistics(r) for name, r in values.items()}}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """``channels`` (k,): those of highest teacher variance; the shown images' maps of these, (n, k, H, W), as
+        ``teacher``, ``block`` and ``assembled``; ``correlation/NAME`` (C,), NaN where the teacher's channel is constant.
+        """
+        channels = np.argsort(-self._pairs["block"].variances()[0], kind="stable")[:SHOWN_CHANNELS]
+        maps = {name: np.concatenate(parts)[:, channels] for name, parts in self._maps.items()}
+        correlations = {f"correlation/{name}": pairs.correlations() for name, pairs in self._pairs.items()}
+        return {"channels": channels, **maps, **correlations}
+
+
+class PairedMoments:
+    """Per channel the joint second moments of two features over images and positions, in float64.
+
+    Images are merged one by one about the mean so far (Chan, Golub and LeVeque, 1983): no large sums cancel.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._mean = self._scatter = torch.zeros(())  # (C, 2, 1) and (C, 2, 2) from the first image on
+
+    def add(self, one: Tensor, other: Tensor) -> None:
+        """Take in an image's maps, (C, H, W) each."""
+        pairs = torch.stack([one, other], 1).double().flatten(2)  # (C, 2, positions)
+        mean, more = pairs.mean(2, keepdim=True), pairs.shape[2]
+        around, step, total = pairs - mean, mean - self._mean, self._number + more
+        self._scatter = self._scatter + around @ around.mT + step @ step.mT * (self._number * more / total)
+        self._mean, self._number = self._mean + step * (more / total), total
+
+    def variances(self) -> np.ndarray:
+        """(2, C)."""
+        return (self._scatter.diagonal(dim1=1, dim2=2) / self._number).T.cpu().numpy()
+
+    def correlations(self) -> np.ndarray:
+        """(C,) Pearson: NaN where the first is constant; 0 where only the other is, or is not finite."""
+        variances, means = self.variances(), self._mean.squeeze(2).T.cpu().numpy()
+        live = variances > _ROUNDING * means**2
+        covariance = self._scatter[:, 0, 1].cpu().numpy() / self._number
+        scale = np.sqrt(variances[0] * variances[1], where=live.all(0), out=np.ones(len(covariance)))
+        return np.where(live[0], np.where(live[1], covariance / scale, 0.0), np.nan)
+
+
+def run_features(
+    settings: Settings,
+    folder: Path,
+    asked: FeatureSettings,
+    *,
+    progress: Progress | None = None,
+    teacher: nn.Module | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> dict[str, Any]:
+    """Compare student and teacher of the solved run in ``folder``; it then holds ``features/features.json`` and
+    ``features.npz``. ``teacher`` and ``preprocessing`` as in ``run_dna``.
+
+    Returns the content of ``features.json``. Raises ``UsageError`` for a run that is not solved (nothing is trained
+    here), an image that cannot be read and a block that is not there.
+    """
+    if settings.recipe != "dna":
+        raise UsageError(
+            f"features are compared with a teacher's, and the recipe {settings.recipe!r} has none; give a run of the "
+            "recipe 'dna' (of a progressive run one round)."
+        )
+    if not (folder / "solve" / "step.json").is_file():
+        raise UsageError(
+            f"{folder} is not solved yet, and features are those of its solution: do `distilnas solve --run {folder}`."
+        )
+    own = own_teacher(settings.teacher, teacher, preprocessing, folder)
+    materials = DnaMaterials(settings, own=own, progress=progress)
+    return drive(
+        folder,
+        settings,
+        lambda run: FeaturesRun(run, materials),
+        steps={_STEP: lambda run: run.features(asked)},
+        finish=lambda run: run.features(asked).result,
+        until=_STEP,
+    )
+
+
+def _read(file: Path, preprocessing: Preprocessing) -> Tensor:
+    """(3, R, R) as the networks want it."""
+    try:
+        with Image.open(file) as image:
+            return eval_transform(preprocessing)(to_rgb(image))
+    except Exception as error:  # a broken file can raise almost anything from within its decoder
+        raise UsageError(
+            f"cannot read the image {file} ({type(error).__name__}: {error}); give files that Pillow decodes."
+        ) from error
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _pixels(inputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Network inputs (n, 3, R, R) as (n, R, R, 3) uint8."""
+    scaled = inputs.transpose(0, 2, 3, 1) * preprocessing.std + preprocessing.mean
+    return (255 * scaled).round().clip(0, 255).astype(np.uint8)
+
+
+def _statistics(values: np.ndarray) -> dict[str, float] | None:
+    """Mean and quartiles of the finite ones."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return None
+    low, median, high = np.percentile(finite, (25, 50, 75)).tolist()
+    return {"mean": float(finite.mean()), "q1": low, "median": median, "q3": high}

@@ -1,0 +1,79 @@
+"""The scaled winner as the next teacher: DNA+ of the follow-up "DNA family" (Wang et al., TPAMI 2024).
+
+Round r is a DNA run of its own in ``round-r``; its winner, scaled and trained in ``scaled-r``, teaches round r + 1.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from distilnas.errors import UsageError
+from distilnas.files import read_json, write_json, write_text
+from distilnas.recipes.network import NetworkSettings, ScaleSettings
+from distilnas.recipes.retraining import RetrainSettings, run_retrain
+from distilnas.recipes.settings import Settings, TeacherSettings, plain
+from distilnas.recipes.summary import run_dna
+from distilnas.runtime.progress import Progress, SilentProgress
+from distilnas.training import ClassifierSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressiveSettings:
+    """The recipe ``progressive``: ``rounds`` searches as ``dna`` says, the first under its teacher.
+
+    ``scale``: how large a winner grows before it teaches; a share such as 100% is one of the first teacher's.
+    ``retrain``: how the grown winner is trained.
+    """
+
+    recipe: Literal["progressive"] = "progressive"
+    rounds: int = 2
+    dna: Settings
+    scale: ScaleSettings
+    retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError(f"rounds must be at least 1, got {self.rounds}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values (tuples become lists)."""
+        return plain(asdict(self))
+
+
+def run_progressive(
+    settings: ProgressiveSettings, folder: Path, *, progress: Progress | None = None, until: str | None = None
+) -> dict[str, Any]:
+    """Run all rounds, continuing where ``folder`` stands; returns the content of its ``summary.json``."""
+    if until is not None:
+        raise UsageError(
+            f"the recipe 'progressive' runs whole: for the step {until!r} give the run of a round, e.g. "
+            f"--run {folder / 'round-1'}."
+        )
+    progress = progress or SilentProgress()
+    write_text(folder / "config.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
+    dna, rounds = settings.dna, []
+    for number in range(1, settings.rounds + 1):
+        progress.message(f"round {number} of {settings.rounds}, teacher {dna.teacher.student or dna.teacher.model}")
+        found = run_dna(dna, folder / f"round-{number}", progress=progress)
+        rounds.append({"round": number, "teacher": found["teacher"], "student": found["student"]})
+        if number < settings.rounds:
+            grown = run_retrain(_scaled(settings, dna, folder, number), folder / f"scaled-{number}", progress=progress)
+            rounds[-1]["scaled"] = grown["student"]
+            trained = folder / f"scaled-{number}" / Path(grown["artefacts"]["weights"]).parent
+            teacher = TeacherSettings(student=str(trained), partition=dna.teacher.partition)
+            dna = replace(dna, teacher=teacher)
+    summary = {"run": folder.name, "recipe": settings.recipe, "rounds": rounds}
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _scaled(settings: ProgressiveSettings, dna: Settings, folder: Path, number: int) -> RetrainSettings:
+    """The retraining of round ``number``'s winner at its larger size."""
+    first = read_json(folder / "round-1" / "teacher" / "step.json")["result"]
+    winner = folder / f"round-{number}" / "solve" / "architecture.json"
+    network = NetworkSettings(
+        file=str(winner), resolution=first["preprocessing"]["resolution"], scale=settings.scale.absolute(first)
+    )
+    return RetrainSettings(seed=dna.seed, data=dna.data, network=network, retrain=settings.retrain, runtime=dna.runtime)

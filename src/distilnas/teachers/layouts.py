@@ -1,0 +1,134 @@
+"""How a network lays a feature map out: (B, C, H, W), (B, H, W, C), or a sequence of tokens, and ways between them.
+
+The student is convolutional and sees (B, C, H, W) always. A token sequence (B, P + H W, C) holds the H x W grid row by
+row, after P prefix tokens (class, distillation, registers) that belong to no place in the image.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from distilnas.errors import UsageError, nearest
+
+Kind = Literal["nchw", "nhwc", "tokens"]
+_KINDS = ("nchw", "nhwc", "tokens")
+_ASPECT = 2.0  # reductions in height and width differ by less, even in small maps with rounded sizes
+_MOST_PREFIXES = 16  # a class token, a distillation token, registers (4 or 8 in published models)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """``kind`` of a feature map; ``prefix`` tokens stand before the grid (0 unless "tokens")."""
+
+    kind: Kind = "nchw"
+    prefix: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise UsageError(f"layout {self.kind!r} of a feature is unknown: {nearest(str(self.kind), _KINDS)}")
+        if not isinstance(self.prefix, int) or self.prefix < 0 or (self.prefix and self.kind != "tokens"):
+            raise UsageError(f"only tokens have a prefix, a whole number from 0 up, got {self.prefix} ({self.kind}).")
+
+    def to_map(self, output: Tensor, grid: tuple[int, int]) -> Tensor:
+        """``output`` in this layout as (B, C, H, W), contiguous, on the ``grid`` (H, W); prefix tokens are left out."""
+        if self.kind == "nhwc":
+            return output.permute(0, 3, 1, 2).contiguous()
+        if self.kind == "tokens":
+            return output[:, self.prefix :].transpose(1, 2).unflatten(2, grid).contiguous()
+        return output
+
+    def from_map(self, feature: Tensor, prefix: Tensor | None = None) -> Tensor:
+        """The inverse of ``to_map``: ``feature`` (B, C, H, W) in this layout, a tensor of its own.
+
+        ``prefix`` (B, P, C) are the prefix tokens; needed where the layout has some.
+        """
+        if self.kind == "nhwc":
+            return feature.permute(0, 2, 3, 1).contiguous()
+        if self.kind == "tokens":
+            tokens = feature.flatten(2).transpose(1, 2)
+            if self.prefix:
+                assert prefix is not None
+                return torch.cat([prefix.to(tokens.dtype), tokens], dim=1)
+            return tokens.contiguous()
+        return feature.clone()
+
+
+class Reading(NamedTuple):
+    """A tensor taken for a feature map: (channels, height, width) and layout."""
+
+    shape: tuple[int, int, int]
+    layout: Layout
+
+
+def read(
+    shape: tuple[int, ...],
+    batch: int,
+    image: tuple[int, int],
+    grids: Iterable[tuple[int, int]] = (),
+    *,
+    channels_last: bool = False,
+) -> Reading | None:
+    """Take a tensor of ``shape`` for a feature map of ``batch`` images of ``image`` (H, W) pixels, or None.
+
+    A map has the aspect of the image, about. It is (B, C, H, W) unless (B, H, W, C) fits better, or equally well (H and
+    W and C are about the same) and the network is known to work ``channels_last``. Tokens lie on the largest that fits
+    of the ``grids`` seen before (patch embeddings are convolutions) and their halves, or else on a grid of exactly the
+    image's aspect without prefix.
+    """
+    if not shape or shape[0] != batch or 0 in shape:
+        return None
+    if len(shape) == 4:
+        return _read_map(shape[1:], image, channels_last)
+    if len(shape) == 3:
+        return _read_tokens(shape[1], shape[2], image, grids)
+    return None
+
+
+def _read_map(sizes: tuple[int, ...], image: tuple[int, int], channels_last: bool) -> Reading | None:
+    first, second, third = sizes
+    as_nchw, as_nhwc = _mismatch((second, third), image), _mismatch((first, second), image)
+    if min(as_nchw, as_nhwc) > _ASPECT:
+        return None
+    if as_nhwc < as_nchw or (channels_last and as_nhwc == as_nchw):
+        return Reading((third, first, second), Layout(kind="nhwc"))
+    return Reading((first, second, third), Layout())
+
+
+def _read_tokens(
+    number: int, channels: int, image: tuple[int, int], grids: Iterable[tuple[int, int]]
+) -> Reading | None:
+    known = {grid for seen in grids for grid in _halvings(seen) if grid != (1, 1)}
+    fitting = [grid for grid in known if 0 <= number - grid[0] * grid[1] <= _MOST_PREFIXES]
+    if fitting:
+        height, width = max(fitting, key=lambda grid: grid[0] * grid[1])
+        prefix = number - height * width
+    else:
+        height, width, prefix = *_grid_of_aspect(number, image), 0
+    if min(height, width) < 1 or (height, width) == (1, 1):
+        return None
+    return Reading((channels, height, width), Layout(kind="tokens", prefix=prefix))
+
+
+def _halvings(grid: tuple[int, int]) -> set[tuple[int, int]]:
+    """``grid`` and what strides of 2 make of it."""
+    found = {grid}
+    while max(grid) > 1:
+        grid = (-(-grid[0] // 2), -(-grid[1] // 2))
+        found.add(grid)
+    return found
+
+
+def _grid_of_aspect(number: int, image: tuple[int, int]) -> tuple[int, int]:
+    height = round((number * image[0] / image[1]) ** 0.5)
+    width = number // max(1, height)
+    exact = height * width == number and height * image[1] == width * image[0]
+    return (height, width) if exact else (0, 0)
+
+
+def _mismatch(grid: tuple[int, int], image: tuple[int, int]) -> float:
+    """How much stronger the image is reduced in one direction than in the other, at least 1."""
+    vertical, horizontal = image[0] / grid[0], image[1] / grid[1]
+    return max(vertical, horizontal) / min(vertical, horizontal)

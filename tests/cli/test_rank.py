@@ -1,0 +1,218 @@
+"""``distilnas rank``: sources of scores, the record, and bad input."""
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_call import Answer, Cli
+
+from distilnas.space import SearchSpace, preset
+
+MACRO = preset("nas-bench-macro")
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "nas-bench-macro_cifar10.json"
+NAMES = [f"{a}{b}0120{c}0" for a in range(3) for b in range(3) for c in range(3)]
+TRUTH = {name: 80 + sum(map(int, name)) + int(name[0]) / 10 for name in NAMES}
+COSTS = {name: 10_000_000 * (1 + int(name[1])) for name in NAMES}
+
+
+def write_csv(path: Path, header: str, rows: list[list[object]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header.split(","), *rows])
+    return path
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "truth.csv", "architecture,accuracy", [[n, t] for n, t in TRUTH.items()])
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    """Sum of digits, which ties with the truth's tenths; rows in another order."""
+    rows = [[name, sum(map(int, name))] for name in NAMES]
+    random.Random(0).shuffle(rows)
+    return write_csv(tmp_path / "scores.csv", "architecture,score", rows)
+
+
+def write_ratings(path: Path, first: int = 1, keep: int | None = None) -> Path:
+    """Minus the sum of the path's digits: summed over blocks, minus the sum of a name's digits."""
+    rows = []
+    for b, block in enumerate(MACRO.blocks):
+        for index in range(block.num_candidates):
+            path_digits = [index // 3**i % 3 for i in reversed(range(block.cells[0].depth))]
+            rows.append([b + first, first, "-".join(map(str, path_digits)), -sum(path_digits)])
+    return write_csv(path, "block,cell,path,rating", rows[:keep])
+
+
+def record(answer: Answer) -> dict:
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
+
+
+def test_record_of_scores(cli: Cli, scores: Path, truth: Path):
+    found = record(cli("rank", "--scores", scores, "--truth", truth, "--json"))
+    # of 351 pairs 57 have tied scores (1 3 6 7 6 3 1 networks of each sum), 15 of these tied truths (first digits
+    # and sums of the others alike: 1 2 3 2 1 networks, three times); all other pairs agree
+    assert found["n"] == 27
+    assert found["kendall_tau"] == pytest.approx((351 - 57) / ((351 - 57) * (351 - 15)) ** 0.5)
+    assert 0.9 < found["intervals"]["kendall_tau"][0] < found["kendall_tau"] < found["intervals"]["kendall_tau"][1]
+    assert found["pearson_r"] == pytest.approx(
+        np.corrcoef([sum(map(int, n)) for n in TRUTH], list(TRUTH.values()))[0, 1]
+    )
+    assert [top["k"] for top in found["top"]] == [1, 3, 10]
+    assert found["regret"] == [
+        {
+            "cost": None,
+            "max": None,
+            "num_fitting": 27,
+            "picked": "22012020",
+            "num_tied": 1,
+            "accuracy": TRUTH["22012020"],
+            "best": "22012020",
+            "best_accuracy": TRUTH["22012020"],
+            "regret": 0.0,
+            "percentile": 100.0,
+            "median": sorted(TRUTH.values())[13],
+        }
+    ]
+    assert found == record(cli("rank", "--scores", scores, "--truth", truth, "--json"))
+
+
+def test_lower_is_better_turns_the_sign(cli: Cli, scores: Path, truth: Path):
+    found = record(cli("rank", "--scores", scores, "--truth", truth, "--json"))
+    turned = record(cli("rank", "--scores", scores, "--truth", truth, "--json", "--lower-is-better"))
+    for key in ("kendall_tau", "spearman_rho", "pearson_r"):
+        assert turned[key] == pytest.approx(-found[key])
+    assert turned["regret"][0]["picked"] == "00012000"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_rating_tables_are_summed_through_the_space(cli: Cli, scores: Path, truth: Path, tmp_path: Path, first: int):
+    expected = record(cli("rank", "--scores", scores, "--truth", truth, "--json"))
+    table = write_ratings(tmp_path / "ratings.csv", first)
+    found = record(cli("rank", "--ratings", table, "--space", "nas-bench-macro", "--truth", truth, "--json"))
+    assert found["lower_is_better"]
+    assert found["kendall_tau"] == expected["kendall_tau"]
+    assert found["regret"] == expected["regret"]
+
+
+def test_a_space_from_a_file_and_architecture_text_as_names(cli: Cli, scores: Path, tmp_path: Path):
+    from distilnas.ranking import NetworkNames
+
+    (tmp_path / "space.json").write_text(json.dumps(MACRO.to_dict()))
+    names = NetworkNames(MACRO)
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({str(MACRO.architecture(names.choice(n))): t for n, t in TRUTH.items()}))
+    assert cli("rank", "--scores", scores, "--truth", truth).code == 2, "the names differ"
+    found = record(cli("rank", "--scores", scores, "--truth", truth, "--space", tmp_path / "space.json", "--json"))
+    assert found["n"] == 27
+
+
+def test_a_runs_ratings_in_its_space(cli: Cli, truth: Path, tmp_path: Path):
+    from distilnas.tables.csv import read_ratings_csv
+
+    run = tmp_path / "run"
+    (run / "space").mkdir(parents=True)
+    (run / "space" / "space.json").write_text(json.dumps(MACRO.to_dict()))
+    read_ratings_csv(write_ratings(tmp_path / "ratings.csv"), MACRO).save(run / "rate" / "ratings.npz")
+    found = record(cli("rank", "--run", run, "--truth", truth, "--json"))
+    assert found["kendall_tau"] > 0.9
+
+
+def test_costs_of_the_truth_file_or_their_own(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
+    costs = write_csv(tmp_path / "costs.csv", "architecture,macs", [[n, c] for n, c in COSTS.items()] + [["x", 1]])
+    both = tmp_path / "both.json"
+    both.write_text(json.dumps({n: {"mean_acc": t, "flops": COSTS[n], "test_acc": [t]} for n, t in TRUTH.items()}))
+    budgets = ("--budget", "10M", "--budget", "macs=20M", "--json")
+    found = record(cli("rank", "--scores", scores, "--truth", truth, "--costs", costs, *budgets))
+    beside = record(cli("rank", "--scores", scores, "--truth", both, *budgets))
+    assert [row["picked"] for row in found["regret"]] == ["20012020", "21012020", "22012020"]
+    assert [row["num_fitting"] for row in found["regret"]] == [9, 18, 27]
+    assert (beside["regret"], beside["field"]) == (found["regret"], "mean_acc")
+
+
+def test_table_and_plot(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
+    answer = cli("rank", "--scores", scores, "--truth", truth, "--plot", tmp_path / "plot.html")
+    assert answer.code == 0
+    assert all(words in answer.out for words in ("27 networks", "Kendall tau", "95% interval", "regret"))
+    assert (tmp_path / "plot.html").stat().st_size > 1_000_000
+
+
+def test_common_networks(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
+    part = tmp_path / "part.json"
+    part.write_text(json.dumps({name: TRUTH[name] for name in NAMES[:20]} | {"other": 1.0}))
+    answer = cli("rank", "--scores", scores, "--truth", part, "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert "7 (" in answer.err
+    assert "--common" in answer.err
+    assert record(cli("rank", "--scores", scores, "--truth", part, "--common", "--json"))["n"] == 20
+
+
+def fails(answer: Answer, *messages: str, code: int = 2) -> None:
+    assert (answer.code, answer.out) == (code, ""), answer.err
+    assert "Traceback" not in answer.err
+    assert all(message in answer.err for message in messages), answer.err
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ("architecture,scor", [["a", 1], ["b", 2], ["c", 3]], "did you mean 'scor'"),
+        ("arch,score", [["a", 1]], "one of them 'architecture'"),
+        ("architecture,score", [["a", 1], ["a", 2]], "names 'a' again"),
+        ("architecture,score", [["a", 1], ["b", "nan"], ["c", 2]], "finite number, got 'nan'"),
+        ("architecture,score", [["a", 1], ["b", "high"], ["c", 2]], "finite number, got 'high'"),
+        ("architecture,score", [["a", 1], ["b", 1], ["c", 1]], "tau is not defined"),
+        ("architecture,score", [["a", 1], ["b", 2]], "at least 3 networks"),
+    ],
+)
+def test_bad_scores(cli: Cli, tmp_path: Path, header: str, rows: list[list[object]], message: str):
+    scores = write_csv(tmp_path / "scores.csv", header, rows)
+    truth = write_csv(tmp_path / "truth.csv", "architecture,accuracy", [[row[0], i] for i, row in enumerate(rows)])
+    if "again" in message:
+        truth = write_csv(tmp_path / "truth.csv", "architecture,accuracy", [["a", 1]])
+    fails(cli("rank", "--scores", scores, "--truth", truth, "--json"), message)
+
+
+def test_bad_options(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
+    given = ("rank", "--truth", truth, "--json")
+    table = write_ratings(tmp_path / "ratings.csv")
+    fails(cli(*given), "exactly one source of scores", "got none")
+    fails(cli(*given, "--scores", scores, "--run", tmp_path), "got --scores and --run")
+    fails(cli(*given, "--ratings", table), "--ratings needs --space")
+    fails(cli(*given, "--scores", scores, "--digits", "nas-bench-macro"), "--digits needs --space")
+    fails(cli(*given, "--run", tmp_path, "--space", "dna"), "leave --space out")
+    fails(cli(*given, "--run", tmp_path), "cannot read search space")
+    fails(cli(*given, "--ratings", table, "--space", "nas-bench-micro"), "did you mean 'nas-bench-macro'")
+    fails(cli(*given, "--scores", tmp_path / "none.csv"), "cannot read", "none.csv")
+    fails(cli(*given, "--scores", scores, "--field", "top1"), "needs a column 'top1'")
+    fails(cli(*given, "--scores", scores, "--budget", "lots"), "not an amount")
+    fails(cli(*given, "--scores", scores, "--budget", "40M"), "a budget of macs needs", "--costs FILE")
+    costs = write_csv(tmp_path / "costs.csv", "architecture,macs", [[n, c] for n, c in COSTS.items()])
+    fails(cli(*given, "--scores", scores, "--costs", costs, "--budget", "1M"), "smallest of the 27", code=3)
+
+
+def test_tables_and_names_of_another_space(cli: Cli, truth: Path, tmp_path: Path):
+    given = ("rank", "--truth", truth, "--space", "nas-bench-macro", "--json")
+    fails(cli(*given, "--ratings", write_ratings(tmp_path / "part.csv", keep=60)), "3 of 27 paths of block 3, cell 1")
+    small = SearchSpace(name="s", stem=MACRO.stem, blocks=MACRO.blocks[:2], head=MACRO.head)
+    (tmp_path / "small.json").write_text(json.dumps(small.to_dict()))
+    given = ("rank", "--truth", truth, "--space", tmp_path / "small.json", "--json")
+    fails(cli(*given, "--baseline", "depth"), "5 digits are needed")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "tau", "regret"), [("depth", 0.693, 0.50), ("params", 0.218, None), ("macs", 0.556, 0.50)]
+)
+def test_baselines_of_nas_bench_macro(cli: Cli, baseline: str, tau: float, regret: float | None):
+    """All 6,561 published networks (Su et al., CVPR 2021); taus as scipy gives them for the table's own columns."""
+    if not PUBLISHED.exists():
+        pytest.skip(f"the published table is not beside the checkout ({PUBLISHED.parent.name}/{PUBLISHED.name})")
+    given = ("--space", "nas-bench-macro", "--truth", PUBLISHED, "--budget", "40M", "--json")
+    found = record(cli("rank", "--baseline", baseline, *given))
+    assert (found["n"], round(found["kendall_tau"], 3)) == (6561, tau)
+    assert (round(found["regret"][0]["best_accuracy"], 2), found["regret"][0]["best"]) == (91.51, "11110200")
+    assert regret is None or round(found["regret"][0]["regret"], 2) == regret

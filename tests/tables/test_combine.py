@@ -1,0 +1,59 @@
+"""Weighted sums of block ratings: totals, errors, combining rules."""
+
+import numpy as np
+import pytest
+
+from distilnas.errors import UsageError
+from distilnas.space import Candidate
+from distilnas.tables import CellRatings, RatingTable
+from distilnas.tables.combine import COMBINATIONS, scaled
+
+RNG = np.random.default_rng(2)
+
+
+def _cell(*shape: int) -> CellRatings:
+    batches = RNG.random((4, *shape))
+    return CellRatings(mean=batches.mean(0), stderr=RNG.random(shape), batches=batches)
+
+
+TABLE = RatingTable(
+    space="s", metric="relative_l1", num_images=8, cells=((_cell(3, 2), _cell(4)), (_cell(5),)), settings={"x": 1}
+)
+
+
+def test_a_weighted_total_is_the_weighted_sum() -> None:
+    weights = [2.0, 0.5]
+    found = scaled(TABLE, weights)
+    choice = (Candidate(cell=1, path=(2,)), Candidate(cell=0, path=(4,)))
+    first, second = TABLE.cells[0][1].mean[2], TABLE.cells[1][0].mean[4]
+    assert found.total(choice) == pytest.approx(2 * first + 0.5 * second)
+    for b, block in enumerate(found.cells):
+        for c, cell in enumerate(block):
+            for part in ("mean", "stderr", "batches"):
+                np.testing.assert_allclose(getattr(cell, part), weights[b] * getattr(TABLE.cells[b][c], part))
+
+
+def test_settings_tell_the_product_of_weights() -> None:
+    assert TABLE.settings == {"x": 1}
+    assert scaled(scaled(TABLE, [2, 3]), [0.5, 1]).settings == {"x": 1, "block_weights": [1.0, 3.0]}
+
+
+def test_the_rules() -> None:
+    """Equal weights leave the table; spread weights give each block's candidates, over all cells, deviation 1."""
+    np.testing.assert_array_equal(COMBINATIONS["sum"](TABLE), [1, 1])
+    even = scaled(TABLE, COMBINATIONS["z"](TABLE))
+    for block in even.cells:
+        assert np.concatenate([cell.mean.ravel() for cell in block]).std() == pytest.approx(1)
+
+
+def test_a_block_of_equal_ratings_has_no_spread() -> None:
+    flat = CellRatings(mean=np.ones(2), stderr=np.ones(2), batches=np.ones((4, 2)))
+    table = RatingTable(space="s", metric="m", num_images=8, cells=((_cell(3),), (flat,)))
+    with pytest.raises(UsageError, match="ratings of block 2 are all equal"):
+        COMBINATIONS["z"](table)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1, 2, 3], [1, -1], [0, 0], [1, np.nan], [[1, 2]]])
+def test_other_weights_are_refused(weights: list[float]) -> None:
+    with pytest.raises(UsageError, match="block weights must be 2 finite numbers"):
+        scaled(TABLE, weights)
