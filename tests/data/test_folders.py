@@ -33,6 +33,18 @@ def test_classes_files_and_labels_are_in_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(images.pil(2))[0, 0], [2, 0, 0])
 
 
+def test_files_are_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    """Part by part, as ``pathlib`` sorts: a folder ``b`` before a file ``b.png``, although "." sorts before "/"."""
+    for folder in ("a", "a/b", "a/b-1", "z"):
+        _fill(tmp_path / folder, {".": 1})
+    for name in ("a/b.png", "a/b/c.png", "a/b-1/c.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    images = read_folder(tmp_path)
+    names = [Path(images.name_of(i)) for i in range(len(images))]
+    assert names == sorted(names)
+    assert Path("a/b/c.png") in names
+
+
 @pytest.mark.parametrize("test_name", ["test", "val", "valid", "validation", "Test"])
 def test_layout_with_train_and_test(tmp_path: Path, test_name: str) -> None:
     _fill(tmp_path / "train", {"a": 2, "b": 2})

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 
+from distilnas.costing import profile
 from distilnas.errors import UsageError
 from distilnas.networks import StudentNet
 from distilnas.networks.published import ZooEntry, read_entries
@@ -15,8 +16,9 @@ from distilnas.space import preset
 
 def test_names():
     dna, references = [f"dna-{x}" for x in "abcd"], [f"efficientnet-b{i}" for i in range(8)]
-    assert zoo_names() == (*dna, *references)
-    assert [entry.name for entry in zoo_entries()] == list(zoo_names())
+    darts = ["darts-v1", "darts-v2", "p-darts", "pc-darts-cifar", "pc-darts-imagenet", "ista-nas"]
+    assert zoo_names() == tuple(sorted([*dna, *references, *darts]))
+    assert list(dict.fromkeys(entry.name for entry in zoo_entries())) == list(zoo_names())
 
 
 @pytest.mark.parametrize("entry", zoo_entries(), ids=lambda entry: entry.name + entry.variant)
@@ -26,7 +28,12 @@ def test_every_entry_builds(entry):
     with torch.device("meta"):
         assert create(entry.name, num_classes=7).get_classifier().out_features == 7  # type: ignore[operator,union-attr]
         assert create_entry(entry).get_classifier().out_features == entry.num_classes  # type: ignore[operator,union-attr]
-    # the resolutions of Tan and Le's table are those of timm's ports
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_resolutions_of_default_variants_are_timms(name):
+    """Those of Tan and Le's table are the resolutions of timm's ports."""
+    entry = zoo_entry(name)
     assert default_resolution(entry.model) == default_resolution(entry.name) == entry.resolution
 
 
@@ -52,6 +59,22 @@ def test_names_with_underscores_and_arguments():
     with torch.device("meta"):
         model = create_entry(zoo_entry("dna-b"), num_classes=3, in_chans=1, drop_rate=0.25)
     assert (model.in_chans, model.drop_rate) == (1, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "params", "macs"),
+    [
+        ("darts-v2", "cifar10", 3_349_342, 528_359_040),
+        ("p-darts", "imagenet", 4_944_352, 542_819_328),
+        ("ista-nas", None, 4_820_608, 528_208_704),  # ImageNet's variant is the default
+    ],
+)
+def test_darts_networks_have_the_counts_of_the_released_code(name, variant, params, macs):
+    """All twelve are counted in test_darts_counts; here that the zoo finds them."""
+    entry = zoo_entry(name, variant)
+    with torch.device("meta"):
+        counts = profile(create_entry(entry), entry.resolution)
+    assert (counts.params, counts.macs) == (params, macs)
 
 
 def test_unknown_names():

@@ -1,6 +1,7 @@
 """Shipped configurations and the rules between settings."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,18 +13,28 @@ from distilnas.recipes.settings import Settings
 
 
 @pytest.mark.parametrize("name", config_names())
-def test_shipped_configurations_load(name: str):
-    overrides = () if name == "quickstart" else ("data.path=images",)
-    settings = load_settings(name, overrides)
-    assert settings.solve.max_macs or settings.solve.max_params
-
-
-@pytest.mark.parametrize("name", config_names())
 def test_settings_read_back_are_the_same_json(name: str):
     """Steps are keyed by this text: 2048 read back as 2048.0 would repeat a whole run."""
-    settings = load_settings(name, () if name == "quickstart" else ("data.path=images",))
+    settings = load_settings(name)
     stored = yaml.safe_load(yaml.safe_dump(settings.to_dict()))
-    assert json.dumps(parse(stored, Settings).to_dict()) == json.dumps(settings.to_dict())
+    assert json.dumps(parse(stored, type(settings)).to_dict()) == json.dumps(settings.to_dict())
+
+
+def test_every_search_has_a_budget():
+    searches = [settings for name in config_names() if isinstance(settings := load_settings(name), Settings)]
+    assert len(searches) >= 3
+    assert all(settings.solve.max_macs or settings.solve.max_params for settings in searches)
+
+
+def test_parts_are_extended():
+    """The paper's training of 500 epochs, in the retraining recipe as in the search."""
+    paper, search = load_settings("dna-imagenet-retrain-paper"), load_settings("dna-imagenet-search")
+    assert paper.retrain == search.retrain
+    assert (paper.retrain.epochs, paper.retrain.optim.lr, paper.retrain.optim.decay) == (500, 0.064, 0.963)
+    strong = load_settings("dna-imagenet-retrain").retrain
+    assert strong.optim.for_batch(strong.batch_size).lr == pytest.approx(0.256)
+    assert strong.augment.auto_augment is not None
+    assert load_settings("dna-progressive").dna == search
 
 
 @pytest.mark.parametrize(
@@ -46,6 +57,12 @@ def test_settings_read_back_are_the_same_json(name: str):
 def test_bad_overrides(override: str, message: str):
     with pytest.raises(UsageError, match=message):
         load_settings("quickstart", (override,))
+
+
+def test_an_unknown_recipe_is_named(tmp_path: Path):
+    (tmp_path / "x.yaml").write_text("recipe: dnaa")
+    with pytest.raises(UsageError, match="did you mean 'dna'"):
+        load_settings(str(tmp_path / "x.yaml"))
 
 
 def test_unknown_name_is_answered_with_the_nearest():

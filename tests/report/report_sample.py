@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from distilnas.space import Candidate, Choice, FittedSpace, MBConv, Op, SearchSpace
+from distilnas.space import Architecture, Candidate, Choice, FittedSpace, MBConv, Op, SearchSpace
 from distilnas.tables import CellCosts, CellRatings, CostTable, RatingTable
+from distilnas.tables.files import write_arrays
 
 RESOLUTION = 224
 EPOCHS = 20
+KEY = "0" * 16
+SHOWN = ("a.png", "b.png", "c.png")
 BATCHES = 4
 
 
@@ -49,6 +52,90 @@ def write_sample_run(
     )
     _write(folder / "additivity" / "additivity.json", _additivity(picked["rating"], rng))
     _write(folder / "summary.json", _summary(space, ratings, picked, hashes, seed))
+    write_features(folder, space, _solved(space, picked)["architecture"], (len(space.blocks),), rng)
+    return folder
+
+
+def write_features(
+    folder: Path, space: SearchSpace, architecture: str, blocks: Sequence[int], rng: np.random.Generator
+) -> None:
+    """A student that follows the teacher, better in its own block than assembled; the last channel is constant."""
+    arrays: dict[str, np.ndarray] = {"inputs": rng.integers(0, 255, (len(SHOWN), 64, 64, 3), dtype=np.uint8)}
+    rows = []
+    for number in blocks:
+        channels, side = 2 * space.blocks[number - 1].widths[-1], RESOLUTION // space.reductions[number - 1]
+        arrays[f"{number}/channels"] = rng.permutation(channels)[:4]
+        maps: dict[str, np.ndarray] = {"teacher": rng.normal(size=(len(SHOWN), 4, side, side)).astype(np.float32)}
+        correlation = {}
+        for name, noise in (("block", 0.4), ("assembled", 1.0)):
+            maps[name] = maps["teacher"] + noise * rng.normal(size=maps["teacher"].shape).astype(np.float32)
+            values = np.append(1 / np.sqrt(1 + noise**2 * rng.uniform(0.5, 1.5, channels - 1)), np.nan)
+            arrays[f"{number}/correlation/{name}"] = values
+            q1, median, q3 = np.nanpercentile(values, (25, 50, 75))
+            correlation[name] = {"mean": float(np.nanmean(values)), "q1": q1, "median": median, "q3": q3}
+        arrays |= {f"{number}/{name}": array for name, array in maps.items()}
+        size = {"block": number, "channels": channels, "height": side, "width": side, "compared": channels - 1}
+        rows.append(size | {"correlation": correlation})
+    images = [{"name": name, "label": None} for name in SHOWN]
+    record = {"schema": 1, "architecture": architecture, "num_images": 64, "images": images, "blocks": rows}
+    write_arrays(folder / "features" / "features.npz", arrays, {"kind": "features", "schema": 1})
+    _write(folder / "features" / "features.json", record)
+
+
+NETWORK = "stem 32/2 silu | 24/2 mb_k5_e3_silu id | 40/2 mb_k7_e6_silu | head 1280 silu"
+
+
+def write_sample_training(folder: Path, *, classes: Sequence[str] = ("cat", "dog"), seed: int = 0) -> Path:
+    """A finished run of the recipe retrain."""
+    rng = np.random.default_rng(seed)
+    name = Architecture.parse(NETWORK).fingerprint
+    student = folder / "students" / name
+    _write(folder / "run.json", {"schema": 1, "identity": {"recipe": "retrain", "seed": seed}})
+    (folder / "config.yaml").write_text("recipe: retrain\n")
+    counts = {"train": 28000, "validation": 2000, "rating": 0, "test": 5000}
+    data = {"source": "folder", "path": "/data/pets", "fingerprint": "9f2c", "classes": list(classes), "counts": counts}
+    sizes = {"params": 4_200_000, "macs": 335_000_000, "resolution": RESOLUTION, "architecture": NETWORK}
+    _write_step(folder / "data", data)
+    _write_step(folder / "network", sizes | {"hash": name}, {"weights": None})
+    _write_step(student / "retrain", sizes)
+    _write_step(student / "evaluate", {"top1": 76.5, "top5": 93.1, "images": 5000}, {"retrain": KEY})
+    _write(student / "retrain" / "history.json", _training(76.5, rng))
+    preprocessing = {"resolution": RESOLUTION, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
+    _write(student / "retrain" / "student.json", {"preprocessing": preprocessing | {"crop_pct": 0.875}})
+    measured = {"top1": 76.5, "top5": 93.1, "params": 4_200_000, "macs": 335_000_000, "hash": name}
+    _write(folder / "summary.json", _training_summary(folder.name, measured | {"architecture": NETWORK}, seed))
+    return folder
+
+
+def _training_summary(run: str, student: dict[str, Any], seed: int) -> dict[str, Any]:
+    return {
+        "run": run,
+        "recipe": "retrain",
+        "student": student,
+        "onnx": {"max_abs_difference": 2.4e-06, "checked_images": 32},
+        "artefacts": {"onnx": f"students/{student['hash']}/export/model.onnx", "report": "report.html"},
+        "seconds": {"data": 32.0, "network": 0.4, "retrain": 15400.0, "export": 12.0},
+        "provenance": {"distilnas": "0.1.0", "device": "cuda:0", "seed": seed},
+    }
+
+
+def write_sample_rounds(folder: Path) -> Path:
+    """A finished progressive run of two rounds, each part with its summary and a report to link to."""
+    teacher = {"name": "resnet50", "top1": 80.1, "params": 25_000_000, "macs": 4_100_000_000}
+    rows: list[dict[str, Any]] = []
+    for number, top1 in ((1, 76.1), (2, 77.3)):
+        student = {"top1": top1, "params": 4_000_000 + number, "macs": 300_000_000 + number, "hash": f"{number:012x}"}
+        part = {"recipe": "dna", "teacher": teacher, "student": student, "seconds": {"distill": 60.0 * number}}
+        _write(folder / f"round-{number}" / "summary.json", {"run": f"round-{number}", **part})
+        rows.append({"round": number, "teacher": teacher, "student": student})
+        (folder / f"round-{number}" / "report.html").write_text("")
+    grown = {"top1": 79.2, "params": 24_000_000, "macs": 4_000_000_000, "hash": "a" * 12}
+    _write(folder / "scaled-1" / "summary.json", _training_summary("scaled-1", grown, 0))
+    (folder / "scaled-1" / "report.html").write_text("")
+    rows[0]["scaled"] = grown
+    rows[1]["teacher"] = {**grown, "name": "/somewhere/scaled-1/students/aaa/export"}
+    (folder / "config.yaml").write_text("recipe: progressive\nrounds: 2\n")
+    _write(folder / "summary.json", {"run": folder.name, "recipe": "progressive", "rounds": rows})
     return folder
 
 
@@ -92,16 +179,13 @@ def _write_steps(folder: Path, space: SearchSpace, classes: Sequence[str], skipp
     }
     results = {"data": data, "teacher": teacher, "distill": {}, "rate": {}, "solve": {}}
     for name, result in results.items():
-        record = {
-            "schema": 1,
-            "name": name,
-            "key": "0" * 16,
-            "inputs": {},
-            "result": result,
-            "seconds": 60.0,
-            "files": {},
-        }
-        _write(folder / name / "step.json", record)
+        inputs = {"distill": {"loss": "mse", "label_loss": 0.5}} if name == "distill" else {}
+        _write_step(folder / name, result, inputs)
+
+
+def _write_step(folder: Path, result: dict[str, Any], inputs: dict[str, Any] | None = None) -> None:
+    record = {"schema": 1, "name": folder.name, "key": KEY, "inputs": inputs or {}, "result": result}
+    _write(folder / "step.json", record | {"seconds": 60.0, "files": {}})
 
 
 def _ratings(space: SearchSpace, rng: np.random.Generator) -> RatingTable:

@@ -8,7 +8,7 @@ from report_sample import small_space, write_sample_run
 
 from distilnas.report import figures
 from distilnas.report.read import RunRecord, read_run
-from distilnas.report.records import FrontPoint, History
+from distilnas.report.records import FrontPoint, History, Measured
 from distilnas.report.ridges import block_ratings
 from distilnas.space import Candidate, CellSpec, MBConv
 from distilnas.tables import CellRatings
@@ -31,7 +31,9 @@ def cell_and_table(depth: int) -> tuple[CellSpec, CellRatings]:
 
 def test_loss_curves_show_every_block_from_epoch_one(run: RunRecord) -> None:
     assert run.distill is not None
-    lines = traces(figures.loss_curves(run.distill, 3))
+    figure: Any = figures.loss_curves(run.distill, 3, "loss: mse")
+    lines = traces(figure)
+    assert figure.layout.yaxis.title.text == "loss: mse"
     assert [line.name for line in lines] == ["block 1", "block 2", "block 3"]
     assert list(lines[1].x) == list(range(1, 21))
     assert list(lines[1].y) == [epoch["block 2"] for epoch in run.distill.epochs]
@@ -105,3 +107,29 @@ def test_additivity_marks_the_first_entry_as_the_solution(run: RunRecord) -> Non
     random, solution = traces(figures.additivity_scatter(run.additivity))
     assert len(random.x) == len(run.additivity.predicted) - 1
     assert solution.x[0] == pytest.approx(run.additivity.predicted[0], rel=1e-4)
+
+
+def test_rounds_are_joined_by_role_and_numbered() -> None:
+    networks = [(n, Measured(top1=70.0 + n, params=n * 10**6, macs=n * 10**8)) for n in (1, 2, 3)]
+    teachers, students = traces(figures.accuracy_over_rounds("params", networks[:2], networks))
+    assert (teachers.name, list(teachers.x), list(teachers.y)) == ("teachers", [1e6, 2e6], [71.0, 72.0])
+    assert (students.name, list(students.x), list(students.text)) == ("students", [1e6, 2e6, 3e6], ["1", "2", "3"])
+    assert "round 3: 73.0 %, 300 M MACs, 3.0 M params" in students.hovertext[2]
+
+
+def test_channel_similarity_is_sorted_and_leaves_constant_channels_out() -> None:
+    block, assembled = np.array([0.9, np.nan, -0.2, 0.5]), np.array([0.1, np.nan, 0.0, 0.3])
+    figure: Any = figures.channel_similarity(block, assembled)
+    one, other = traces(figure)
+    assert (list(one.y), list(other.y)) == ([-0.2, 0.5, 0.9], [0.0, 0.1, 0.3])
+    assert list(one.x) == pytest.approx([100 / 6, 50, 500 / 6], rel=1e-4)
+    assert figure.layout.yaxis.range[0] < -0.2
+
+
+def test_channel_similarity_of_many_and_of_no_channels() -> None:
+    many = np.linspace(-1, 1, 2048)
+    line, _ = traces(figures.channel_similarity(many, many))
+    assert len(line.y) == 400
+    assert (line.y[0], line.y[-1]) == (-1, 1)
+    line, _ = traces(figures.channel_similarity(np.array([np.nan]), np.array([np.nan])))
+    assert len(line.y) == 0

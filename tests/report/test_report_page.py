@@ -22,10 +22,23 @@ SECTIONS = [
     "front",
     "proof",
     "additivity",
+    "features",
     "data",
     "provenance",
 ]
-LATER = ["summary.json", "students", "additivity", "solve", "cost", "rate", "distill", "space", "teacher", "data"]
+LATER = [
+    "features",
+    "summary.json",
+    "students",
+    "additivity",
+    "solve",
+    "cost",
+    "rate",
+    "distill",
+    "space",
+    "teacher",
+    "data",
+]
 
 
 class Page(HTMLParser):
@@ -85,7 +98,7 @@ def test_full_run_has_every_section_and_every_plot_has_its_data(run: Path) -> No
     assert "not made yet" not in page.text
     ratings = [f"ratings-{b}" for b in range(3)]
     training = ["distill", "training-loss", "training-val_top1"]
-    assert page.plots == ["accuracy", *training, *ratings, "front-macs", "front-params", "additivity"]
+    assert page.plots == ["accuracy", *training, *ratings, "front-macs", "front-params", "additivity", "similarity-3"]
     for name in page.plots:
         assert json.loads(page.data[f"figure-{name}"])["data"]
 
@@ -107,8 +120,8 @@ def test_default_place_and_given_place(run: Path, tmp_path: Path) -> None:
 def test_partial_run_leaves_out_what_is_missing_and_names_the_command(run: Path, steps: int) -> None:
     remove(run, LATER[:steps])
     page = Page(write_report(run))
-    assert page.sections == SECTIONS
-    assert "not made yet: distilnas" in page.text
+    assert page.sections == [name for name in SECTIONS if name != "features"]
+    assert ("not made yet: distilnas" in page.text) == (steps > 1)
     assert set(page.data) == {f"figure-{name}" for name in page.plots}
     for verb, folder in (("rate", "rate"), ("solve", "solve"), ("distill", "distill"), ("retrain", "students")):
         named = f"distilnas {verb} --run {run}" in page.text
@@ -117,23 +130,25 @@ def test_partial_run_leaves_out_what_is_missing_and_names_the_command(run: Path,
 
 def test_nothing_is_loaded_from_elsewhere(run: Path) -> None:
     page = Page(write_report(run))
-    assert all(target.startswith("#") for target in page.loads)
-    assert not {"link", "iframe", "img", "object", "base"} & set(page.tags)
+    assert all(target.startswith(("#", "data:image/png;base64,")) for target in page.loads)
+    assert not {"link", "iframe", "object", "base"} & set(page.tags)
     assert not any("url(" in style or "@import" in style for style in page.styles)
     assert page.policy.startswith("default-src 'none'")
 
 
 def test_names_of_users_are_escaped(tmp_path: Path) -> None:
-    evil = "<img src=x onerror=alert(1)></script><b>"
+    evil = "<video src=x onerror=alert(1)></script><b>"
     run = write_sample_run(tmp_path / "run", small_space(), classes=(evil, "dog"), skipped=(evil + ".png",))
     teacher = run / "teacher" / "step.json"
     record = json.loads(teacher.read_text())
     record["result"]["name"] = evil
     teacher.write_text(json.dumps(record))
     (run / "config.yaml").write_text(f"name: '{evil}'\n")
+    features = run / "features" / "features.json"
+    features.write_text(features.read_text().replace("a.png", evil))
     page = Page(write_report(run))
-    assert not {"img", "b"} & set(page.tags)
-    assert page.text.count(evil) >= 4
+    assert not {"video", "b"} & set(page.tags)
+    assert page.text.count(evil) >= 5
 
 
 def huge_space() -> SearchSpace:
@@ -170,6 +185,8 @@ ARTEFACTS = [
     "solve/solution.json",
     "solve/front.json",
     "additivity/additivity.json",
+    "features/features.json",
+    "features/features.npz",
     "summary.json",
 ]
 

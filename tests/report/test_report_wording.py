@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilnas.report import wording
-from distilnas.report.records import Measured, Tie
+from distilnas.report.records import DistillInputs, DistillLoss, Measured, Tie
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,10 @@ def test_tie_says_what_to_do() -> None:
     clear = Tie(tied=False, difference=0.02, stderr=0.003, p_value=1e-5, rival="")
     assert "Retrain both" in wording.tie_text(tied)
     assert "beyond the noise" in wording.tie_text(clear)
+
+
+def test_loss_is_named_as_in_the_settings() -> None:
+    plain, guided = (DistillInputs(distill=DistillLoss(loss="mse", label_loss=weight)) for weight in (0.0, 0.5))
+    assert wording.loss_label(plain) == "loss: mse"
+    assert wording.loss_label(guided) == "loss: mse + 0.5 × cross entropy"
+    assert wording.loss_label(DistillInputs()) == wording.loss_label(None) == "loss"

@@ -56,7 +56,7 @@ SQUARE, WIDE = (64, 64), (64, 128)
         ((2, 56, 56, 96), SQUARE, [], ((96, 56, 56), Layout(kind="nhwc"))),  # Swin at 224 px: 56 x 96 is no map
         ((2, 8, 8, 16), WIDE, [], ((8, 8, 16), Layout())),
         ((2, 4, 8, 32), WIDE, [], ((32, 4, 8), Layout(kind="nhwc"))),
-        ((2, 12, 17, 64), SQUARE, [], None),  # heads, tokens, width
+        ((2, 3, 17, 64), SQUARE, [], None),  # heads, tokens, width
         ((8, 96, 16, 16), SQUARE, [], None),  # windows in the batch
         ((2, 17, 192), SQUARE, [(4, 4)], ((192, 4, 4), Layout(kind="tokens", prefix=1))),
         ((2, 9, 384), SQUARE, [(2, 2)], ((384, 2, 2), Layout(kind="tokens", prefix=5))),  # class and 4 registers

@@ -208,6 +208,9 @@ def test_teachers_of_several_outputs_constant_or_not_finite_are_refused() -> Non
         propose(Two(), 32)
     with pytest.raises(UsageError, match="depend on the image"):
         propose(Constant(), 32)
+    scripted = torch.jit.trace(Branchy().eval(), torch.zeros(1, 3, 32, 32))
+    with pytest.raises(UsageError, match="TorchScript"):
+        propose(scripted, 32)
     broken = Branchy()
     nn.init.constant_(broken.fc.bias, float("nan"))
     with pytest.raises(UsageError, match=r"finite numbers, but fc.bias"):

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from distilnas.cli import config, doctor, profile, rank, run, steps, zoo
+from distilnas.cli import config, doctor, plan, profile, rank, run, steps, zoo
 from distilnas.cli.console import error_console
 from distilnas.errors import DistilnasError
 from distilnas.version import __version__
@@ -26,6 +26,7 @@ app.command("run")(run.run)
 for verb in steps.VERBS:
     app.command(verb.__name__)(verb)
 app.command("profile")(profile.profile)
+app.command("plan")(plan.plan)
 app.command("rank")(rank.rank)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")

@@ -69,14 +69,32 @@ def export(
     _step("export", words, run, json)
 
 
-def report(run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
+def report(
+    words: Annotated[list[Path] | None, typer.Argument(metavar="[RUN] [IMAGE]...", help="As --run, --images.")] = None,
+    run: RunOption = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Show the feature maps of student and teacher, too.")
+    ] = False,
+    block: Annotated[
+        str | None,
+        typer.Option(help="With --features: a number from 1, or all. Default: maps nearest to the paper's 14x14."),
+    ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="With --features: image files. Default: the run's rating images.")
+    ] = None,
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
     """Write the HTML report of a run, as far as it has come."""
     from distilnas.report import write_report
 
-    folder = _existing(run)
+    folder, files = _run_and_images(words or [], run, images or [])
+    if (block or files) and not features:
+        raise UsageError("--block and images belong to --features; add it, or leave them out.")
+    found = {"features": _features(folder, block, files)} if features else {}
     path = write_report(folder)
     if json:
-        print_json({"report": str(path)})
+        print_json({"report": str(path), **found})
     else:
         console.print(str(path), highlight=False, soft_wrap=True)
 
@@ -101,6 +119,28 @@ def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, e
         print_json(result)
     else:
         _show(name, result)
+
+
+def _run_and_images(words: list[Path], run: Path | None, images: list[Path]) -> tuple[Path, list[Path]]:
+    """The run may be given without --run; what else is given are images, as shells write out ``--images photos/*``."""
+    rest = list(words)
+    if run is None and rest:
+        run = next((word for word in rest if word.is_dir()), rest[0])
+        rest.remove(run)
+    if run is None:
+        raise UsageError("which run? Give --run DIR.")
+    return run, [*images, *rest]
+
+
+def _features(folder: Path, block: str | None, images: list[Path]) -> dict[str, Any]:
+    from distilnas.recipes.catalogue import load_settings
+    from distilnas.recipes.features import FeatureSettings, run_features
+
+    if block is not None and block != "all" and not block.isdecimal():
+        raise UsageError(f"--block is a number from 1, or all; got {block!r}.")
+    blocks = int(block) if block and block.isdecimal() else "all" if block else None
+    settings = load_settings(str(_existing(folder) / "config.yaml"))
+    return run_features(settings, folder, FeatureSettings(blocks=blocks, images=tuple(images)), progress=RichProgress())
 
 
 def _split(words: list[str]) -> tuple[str | None, list[str]]:

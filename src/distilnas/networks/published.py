@@ -14,6 +14,7 @@ import yaml
 
 from distilnas.errors import UsageError, nearest
 from distilnas.space import Architecture
+from distilnas.space.darts import AnyArchitecture
 
 _FILE = Path(__file__).with_name("zoo.yaml")
 
@@ -23,15 +24,15 @@ class ZooEntry:
     """A published network, or one variant of it.
 
     How to create it: ``timm.create_model(model, num_classes=num_classes, **model_kwargs)``. ``architecture`` is None
-    where the network is not one of our text form. Facts: accuracies in percent on the test images of ``dataset`` at
-    ``resolution`` (pixels), as printed in ``source``; None is not published.
+    where the network is one of timm's and has no text form of ours. Facts: accuracies in percent on the test images of
+    ``dataset`` at ``resolution`` (pixels), as printed in ``source``; None is not published.
     """
 
     name: str
     variant: str = ""
     model: str
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    architecture: Architecture | None = None
+    architecture: AnyArchitecture | None = None
     dataset: str = "ImageNet"
     resolution: int
     num_classes: int = 1000
@@ -73,7 +74,38 @@ def zoo_entry(name: str, variant: str | None = None) -> ZooEntry:
 
 def _entries() -> Entries:
     """All families of published networks; names have hyphens."""
-    return published_entries()
+    return published_entries() | _darts_entries()
+
+
+@cache
+def _darts_entries() -> Entries:
+    """The published DARTS genotypes, each as the two networks it was evaluated in."""
+    from distilnas.networks.darts.published import VARIANTS, genotype_names  # needs torch, which entries do not
+
+    names = {name: name.replace("_", "-") for name in genotype_names()}
+    return {zoo: {v: _darts_entry(name, zoo, v) for v in ("imagenet", *VARIANTS)} for name, zoo in names.items()}
+
+
+def _darts_entry(name: str, zoo_name: str, variant: str) -> ZooEntry:
+    from distilnas.networks.darts.published import VARIANTS, published_architecture, published_genotype
+
+    published, size = published_genotype(name), VARIANTS[variant]
+    result = published.published.get(variant)
+    errors = (result.top1_error, result.top5_error) if result else (None, None)
+    top1, top5 = (None if error is None else round(100 - error, 2) for error in errors)
+    return ZooEntry(
+        name=zoo_name,
+        variant=variant,
+        model=name,
+        model_kwargs={"variant": variant},
+        architecture=published_architecture(name, variant),
+        dataset={"cifar10": "CIFAR-10", "imagenet": "ImageNet"}[variant],
+        resolution=size.resolution,
+        num_classes=size.num_classes,
+        top1=top1,
+        top5=top5,
+        source=f"{published.source}; accuracy: {result.source}" if result else published.source,
+    )
 
 
 @cache

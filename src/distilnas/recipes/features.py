@@ -25,6 +25,7 @@ from distilnas.data.decoding import to_rgb
 from distilnas.errors import UsageError
 from distilnas.files import write_json
 from distilnas.recipes.dna import DnaRun
+from distilnas.recipes.feature_maps import Comparison
 from distilnas.recipes.own import own_teacher
 from distilnas.recipes.running import drive
 from distilnas.recipes.settings import Settings
@@ -37,10 +38,8 @@ from distilnas.supernet import SuperBlock
 from distilnas.tables.files import write_arrays
 
 SCHEMA = 1
-STUDENTS = ("block", "assembled")
-SHOWN_IMAGES, SHOWN_CHANNELS = 6, 8
+SHOWN_IMAGES = 6
 _PAPER_SIDE = 14
-_ROUNDING = 1e-12  # of the mean square: with less variance a float32 channel varies by rounding only
 _STEP = "features"
 
 
@@ -100,7 +99,7 @@ class FeaturesRun(DnaRun):
                 "schema": SCHEMA,
                 "architecture": solution["architecture"],
                 "num_images": next(iter(found.values())).num_images,
-                "images": [{"name": n, "class": c} for n, c in zip(sample.names, sample.classes, strict=True)],
+                "images": [{"name": n, "label": c} for n, c in zip(sample.names, sample.classes, strict=True)],
                 "blocks": [comparison.describe(b) for b, comparison in found.items()],
             }
             for b, comparison in found.items():
@@ -127,7 +126,7 @@ class FeaturesRun(DnaRun):
         )
 
     def _given_sample(self, images: Tensor, files: Sequence[Path]) -> Sample:
-        """The user's images, completed to whole batches by rating images: batch norm needs the batches it rated with."""
+        """The user's images, in batches that rating images fill up: batch norm uses the statistics of the batch."""
         others, _ = next(iter(self._rating_batches()))
         chunks = images.split(len(others))
         names = tuple(file.name for file in files[:SHOWN_IMAGES])
@@ -141,7 +140,7 @@ class FeaturesRun(DnaRun):
     @torch.no_grad()
     def _compare(
         self, choice: Choice, blocks: Sequence[int], sample: Sample
-    ) -> tuple[np.ndarray, dict[int, "Comparison"]]:
+    ) -> tuple[np.ndarray, dict[int, Comparison]]:
         """The shown images as the networks get them, (n, 3, R, R), and the comparison of each block."""
         supernet, seen, inputs = self.device.module(self.supernet), 0, []
         found = {b: Comparison() for b in blocks}
@@ -160,75 +159,6 @@ class FeaturesRun(DnaRun):
         return np.concatenate(inputs), found
 
 
-class Comparison:
-    """One block: maps of the shown images, and correlations over all images, taken in batch by batch."""
-
-    def __init__(self) -> None:
-        self.num_images = 0
-        self._pairs = {name: PairedMoments() for name in STUDENTS}
-        self._maps: dict[str, list[np.ndarray]] = {name: [] for name in ("teacher", *STUDENTS)}
-
-    def add(self, teacher: Tensor, students: dict[str, Tensor], counting: int, shown: list[int]) -> None:
-        """Take in features (B, C, H, W), of which the first ``counting`` count and those at ``shown`` are kept."""
-        self.num_images += counting
-        for name, feature in {"teacher": teacher, **students}.items():
-            self._maps[name].append(feature[shown].float().cpu().numpy())
-        for name, pairs in self._pairs.items():
-            for i in range(counting):
-                pairs.add(teacher[i], students[name][i])
-
-    def describe(self, block: int) -> dict[str, Any]:
-        """JSON values: the block's number from 1, its feature (C, H, W), and how its channels correlate.
-
-        ``compared``: the channels that vary in the teacher; the statistics are None when there is none.
-        """
-        channels, height, width = self._maps["teacher"][0].shape[1:]
-        values = {name: pairs.correlations() for name, pairs in self._pairs.items()}
-        size = {"block": block + 1, "channels": channels, "height": height, "width": width}
-        compared = int(np.isfinite(values["block"]).sum())
-        return size | {"compared": compared, "correlation": {name: _statistics(r) for name, r in values.items()}}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """``channels`` (k,): those of highest teacher variance; the shown images' maps of these, (n, k, H, W), as
-        ``teacher``, ``block`` and ``assembled``; ``correlation/NAME`` (C,), NaN where the teacher's channel is constant.
-        """
-        channels = np.argsort(-self._pairs["block"].variances()[0], kind="stable")[:SHOWN_CHANNELS]
-        maps = {name: np.concatenate(parts)[:, channels] for name, parts in self._maps.items()}
-        correlations = {f"correlation/{name}": pairs.correlations() for name, pairs in self._pairs.items()}
-        return {"channels": channels, **maps, **correlations}
-
-
-class PairedMoments:
-    """Per channel the joint second moments of two features over images and positions, in float64.
-
-    Images are merged one by one about the mean so far (Chan, Golub and LeVeque, 1983): no large sums cancel.
-    """
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._mean = self._scatter = torch.zeros(())  # (C, 2, 1) and (C, 2, 2) from the first image on
-
-    def add(self, one: Tensor, other: Tensor) -> None:
-        """Take in an image's maps, (C, H, W) each."""
-        pairs = torch.stack([one, other], 1).double().flatten(2)  # (C, 2, positions)
-        mean, more = pairs.mean(2, keepdim=True), pairs.shape[2]
-        around, step, total = pairs - mean, mean - self._mean, self._number + more
-        self._scatter = self._scatter + around @ around.mT + step @ step.mT * (self._number * more / total)
-        self._mean, self._number = self._mean + step * (more / total), total
-
-    def variances(self) -> np.ndarray:
-        """(2, C)."""
-        return (self._scatter.diagonal(dim1=1, dim2=2) / self._number).T.cpu().numpy()
-
-    def correlations(self) -> np.ndarray:
-        """(C,) Pearson: NaN where the first is constant; 0 where only the other is, or is not finite."""
-        variances, means = self.variances(), self._mean.squeeze(2).T.cpu().numpy()
-        live = variances > _ROUNDING * means**2
-        covariance = self._scatter[:, 0, 1].cpu().numpy() / self._number
-        scale = np.sqrt(variances[0] * variances[1], where=live.all(0), out=np.ones(len(covariance)))
-        return np.where(live[0], np.where(live[1], covariance / scale, 0.0), np.nan)
-
-
 def run_features(
     settings: Settings,
     folder: Path,
@@ -241,8 +171,9 @@ def run_features(
     """Compare student and teacher of the solved run in ``folder``; it then holds ``features/features.json`` and
     ``features.npz``. ``teacher`` and ``preprocessing`` as in ``run_dna``.
 
-    Returns the content of ``features.json``. Raises ``UsageError`` for a run that is not solved (nothing is trained
-    here), an image that cannot be read and a block that is not there.
+    Returns the content of ``features.json``, the step's folder and whether it was there already (``skipped``). Raises
+    ``UsageError`` for a run that is not solved (nothing is trained here), an image that cannot be read and a block that
+    is not there.
     """
     if settings.recipe != "dna":
         raise UsageError(
@@ -284,12 +215,3 @@ def _pixels(inputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Network inputs (n, 3, R, R) as (n, R, R, 3) uint8."""
     scaled = inputs.transpose(0, 2, 3, 1) * preprocessing.std + preprocessing.mean
     return (255 * scaled).round().clip(0, 255).astype(np.uint8)
-
-
-def _statistics(values: np.ndarray) -> dict[str, float] | None:
-    """Mean and quartiles of the finite ones."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return None
-    low, median, high = np.percentile(finite, (25, 50, 75)).tolist()
-    return {"mean": float(finite.mean()), "q1": low, "median": median, "q3": high}

@@ -110,7 +110,7 @@ def _read(settings: NetworkSettings) -> tuple[Architecture, Preprocessing, Stude
         plain = Preprocessing(resolution=settings.resolution, crop_pct=_CENTRE)
         return Architecture.parse(_text(Path(settings.file))), plain, None
     entry = zoo_entry(settings.zoo or "")
-    if entry.architecture is None:
+    if not isinstance(entry.architecture, Architecture):
         raise UsageError(
             f"{entry.name} is listed for reference, it is no network of ours to train: give one with an architecture, "
             "such as dna-a, or use it as a teacher."

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import yaml
 
 from distilnas.errors import UsageError
-from distilnas.files import read_json, write_json, write_text
+from distilnas.files import read_json, write_text
 from distilnas.recipes.network import NetworkSettings, ScaleSettings
 from distilnas.recipes.retraining import RetrainSettings, run_retrain
+from distilnas.recipes.running import write_summary
 from distilnas.recipes.settings import Settings, TeacherSettings, plain
 from distilnas.recipes.summary import run_dna
 from distilnas.runtime.progress import Progress, SilentProgress
@@ -64,8 +65,8 @@ def run_progressive(
             trained = folder / f"scaled-{number}" / Path(grown["artefacts"]["weights"]).parent
             teacher = TeacherSettings(student=str(trained), partition=dna.teacher.partition)
             dna = replace(dna, teacher=teacher)
-    summary = {"run": folder.name, "recipe": settings.recipe, "rounds": rounds}
-    write_json(folder / "summary.json", summary)
+    summary = {"run": folder.name, "recipe": settings.recipe, "rounds": rounds, "artefacts": {"report": "report.html"}}
+    write_summary(folder, summary, progress)
     return summary
 
 

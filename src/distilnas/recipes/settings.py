@@ -111,11 +111,19 @@ class TeacherSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceSettings:
-    """Which search space: a shipped ``preset``, a ``file``, or rules that fit one to the teacher (``fitted``)."""
+    """Which search space: a shipped ``preset``, a ``file``, or rules that fit one to the teacher (``fitted``).
+
+    ``split``: layers per block, e.g. [1, 1, 1, 2, 1, 2], to cut a space of one cell a block finer, for a teacher with
+    more blocks. ``depths``: whether layers that may be left out (``id``) share weights with deeper paths or every
+    pattern of them is a cell of its own (``separate``). ``cells``: ``widest`` keeps one cell of each block.
+    """
 
     preset: str | None = None
     file: str | None = None
     fitted: FittedSpace | None = None
+    split: tuple[int, ...] | None = None
+    depths: Literal["shared", "separate"] = "shared"
+    cells: Literal["all", "widest"] = "all"
 
     def __post_init__(self) -> None:
         if sum(x is not None for x in (self.preset, self.file, self.fitted)) != 1:

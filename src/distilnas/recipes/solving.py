@@ -67,7 +67,7 @@ def solve_run(
             *({"kind": "runner-up", **_to_dict(space, s)} for s in next_best[:alternatives]),
             *({"kind": "diverse", **_to_dict(space, s)} for s in others),
         ],
-        "tie": _tie(space, ratings, best, next_best[0]) if next_best else None,
+        "tie": _tie(space, ratings, best, next_best[0]) if next_best and _has_batches(ratings) else None,
     }
     fronts = {cost: [_to_dict(space, s) for s in pareto_front(problem, cost)] for cost in costs.costs}
     return record, fronts
@@ -131,6 +131,11 @@ def _to_dict(space: SearchSpace, solution: Solution) -> dict[str, Any]:
         "bound": solution.bound,
         "seconds": solution.seconds,
     }
+
+
+def _has_batches(ratings: RatingTable) -> bool:
+    """Whether the ratings can be compared batch by batch; those of a CSV file cannot."""
+    return len(ratings.cells[0][0].batches) > 1
 
 
 def _tie(space: SearchSpace, ratings: RatingTable, best: Solution, rival: Solution) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from distilnas.errors import UsageError
 from distilnas.recipes.settings import SpaceSettings
-from distilnas.space import SearchSpace, preset, read_space
+from distilnas.space import SearchSpace, preset, read_space, separate_depths, split_blocks
 from distilnas.teachers import Partition
 
 
@@ -20,6 +20,9 @@ def resolve_space(settings: SpaceSettings, partition: dict[str, Any]) -> SearchS
     else:
         assert settings.file is not None
         space = read_space(Path(settings.file))
+    space = split_blocks(space, settings.split) if settings.split else space
+    space = separate_depths(space) if settings.depths == "separate" else space
+    space = space.single_cell() if settings.cells == "widest" else space
     check_fit(space, teacher)
     return space
 

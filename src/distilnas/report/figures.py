@@ -15,9 +15,9 @@ _MAX_POINTS = 400
 _FEW_EPOCHS = 10
 
 
-def loss_curves(history: History, num_blocks: int) -> go.Figure:
+def loss_curves(history: History, num_blocks: int, label: str = "loss") -> go.Figure:
     """Distillation loss over epochs, one line per block."""
-    figure = new_figure(x="epoch", y="relative loss")
+    figure = new_figure(x="epoch", y=label)
     for b in range(num_blocks):
         epochs, losses = history.curve(f"block {b + 1}")
         mode = "lines" if len(epochs) > 1 else "markers"
@@ -73,9 +73,50 @@ def accuracy_by_macs(student: Measured, random: Sequence[Measured]) -> go.Figure
     return figure
 
 
+def accuracy_over_rounds(
+    cost: str, teachers: Sequence[tuple[int, Measured]], students: Sequence[tuple[int, Measured]]
+) -> go.Figure:
+    """Teachers and students of the rounds (from 1) by ``cost``, each joined in the order of the rounds."""
+    figure = new_figure(x=_cost_title(cost), y="top-1 (%)")
+    for name, colour, networks in (("teachers", TEACHER, teachers), ("students", STUDENT, students)):
+        figure.add_scatter(
+            x=[getattr(net, cost) for _, net in networks],
+            y=[net.top1 for _, net in networks],
+            name=name,
+            mode="lines+markers+text",
+            line={"color": faded(colour, 0.5), "width": 1.5},
+            marker={"size": 10, "color": colour},
+            text=[str(number) for number, _ in networks],
+            textposition="top center",
+            hovertext=[
+                f"round {number}: {percent(net.top1)}, {amount(net.macs)} MACs, {amount(net.params)} params"
+                for number, net in networks
+            ],
+            hovertemplate="%{hovertext}<extra>%{fullData.name}</extra>",
+        )
+    return figure
+
+
+def channel_similarity(block: np.ndarray, assembled: np.ndarray) -> go.Figure:
+    """Correlations (C,) of the student's channels with the teacher's, each sorted; those that are NaN are left out."""
+    figure, lowest = new_figure(x="channels, least alike first (%)", y="correlation"), 0.0
+    for name, values, line in (
+        ("fed by the teacher", block, {"color": STUDENT, "width": 2.5}),
+        ("assembled", assembled, {"color": OTHERS, "width": 2, "dash": "dot"}),
+    ):
+        found = np.sort(values[np.isfinite(values)])
+        kept = _evenly(found.size)
+        share = 100 * (kept + 0.5) / max(found.size, 1)
+        mode = "lines" if found.size > 1 else "markers"
+        figure.add_scatter(x=short(share), y=short(found[kept]), name=name, mode=mode, line=line)
+        lowest = min([lowest, *found[:1]])
+    figure.update_xaxes(range=[0, 100])
+    return figure.update_yaxes(range=[lowest - 0.02, 1.02])
+
+
 def pareto_front(cost: str, points: Sequence[FrontPoint], space: SearchSpace, solved: Solved | None) -> go.Figure:
     """Best rating for every budget of ``cost``, with the budget's limits, the solution and its alternatives."""
-    figure = new_figure(x="MACs (papers: FLOPs)" if cost == "macs" else cost_name(cost), y="rating (lower is better)")
+    figure = new_figure(x=_cost_title(cost), y="rating (lower is better)")
     shown = sorted(thinned(points), key=lambda p: p.costs[cost])
     figure.add_scatter(
         x=[p.costs[cost] for p in shown],
@@ -99,9 +140,16 @@ def pareto_front(cost: str, points: Sequence[FrontPoint], space: SearchSpace, so
 
 def thinned(points: Sequence[FrontPoint]) -> Sequence[FrontPoint]:
     """At most 400 of the points, evenly spread, both ends kept."""
-    if len(points) <= _MAX_POINTS:
-        return points
-    return [points[i] for i in np.linspace(0, len(points) - 1, _MAX_POINTS).round().astype(int)]
+    return points if len(points) <= _MAX_POINTS else [points[i] for i in _evenly(len(points))]
+
+
+def _evenly(number: int) -> np.ndarray:
+    """Indices of at most 400 of so many things in a row, both ends among them."""
+    return np.linspace(0, number - 1, min(number, _MAX_POINTS)).round().astype(int)
+
+
+def _cost_title(cost: str) -> str:
+    return "MACs (papers: FLOPs)" if cost == "macs" else cost_name(cost)
 
 
 def _add_solutions(figure: go.Figure, cost: str, kind: str, solutions: Sequence[Solution], space: SearchSpace) -> None:

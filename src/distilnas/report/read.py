@@ -1,42 +1,60 @@
 """Artefacts of a run folder -> one checked record. What a later step writes may be missing; nothing may be damaged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TypeVar
 
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.report.records import Additivity, Data, FrontPoint, History, Measured, Solved, Summary, Teacher
+from distilnas.report.artefacts import as_record, damaged, read_part, read_text, recipe_of
+from distilnas.report.features import Features, read_features
+from distilnas.report.records import (
+    Additivity,
+    Data,
+    DistillInputs,
+    FrontPoint,
+    History,
+    Measured,
+    Network,
+    Preprocessing,
+    Solved,
+    Summary,
+    Teacher,
+)
 from distilnas.space import Architecture, SearchSpace
 from distilnas.tables import CostTable, RatingTable
 
-_STEPS = ("data", "teacher", "space", "distill", "rate", "cost", "solve", "additivity")
+_STEPS = ("data", "teacher", "network", "space", "distill", "rate", "cost", "solve", "additivity")
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """All that a report shows; None or empty where the step has not finished.
+    """All that a report shows of a search or of one network's training; None or empty where a step has not finished.
 
-    ``students``: training logs by architecture hash. ``seconds``: by step.
+    ``network``: what a run of the recipe ``retrain`` trains. ``students``: training logs by architecture hash;
+    ``measured``: what the trained ones are and reach. ``seconds``: by step.
     """
 
     folder: Path
+    recipe: str
     config: str | None
     data: Data | None
     teacher: Teacher | None
     teacher_history: History | None
+    network: Network | None
     space: SearchSpace | None
     distill: History | None
+    distill_inputs: DistillInputs | None
     ratings: RatingTable | None
     costs: CostTable | None
     solved: Solved | None
     front: dict[str, tuple[FrontPoint, ...]]
     additivity: Additivity | None
+    features: Features | None
     students: dict[str, History]
+    measured: dict[str, Measured]
     summary: Summary | None
     seconds: dict[str, float]
 
@@ -62,10 +80,29 @@ class RunRecord:
         for found in (*answers, *(point for points in self.front.values() for point in points)):
             space.architecture(found.choice)
 
+    @property
+    def search(self) -> bool:
+        """Whether the network is searched for under a teacher; else a given one is trained."""
+        return self.recipe != "retrain"
+
     @cached_property
     def architecture(self) -> Architecture | None:
-        """The solver's network."""
+        """The solver's network, or the one that the run trains."""
+        if self.network:
+            return Architecture.parse(self.network.architecture)
         return self.space.architecture(self.solved.solution.choice) if self.space and self.solved else None
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The teacher's or, where there is none, the trained network's."""
+        return self.teacher.preprocessing if self.teacher else self.network.preprocessing if self.network else None
+
+    @property
+    def resolution(self) -> int | None:
+        """The input's side in pixels."""
+        return (
+            self.preprocessing.resolution if self.preprocessing else self.network.resolution if self.network else None
+        )
 
     @property
     def student_hash(self) -> str:
@@ -84,54 +121,61 @@ class RunRecord:
 
     @property
     def student_numbers(self) -> Measured | None:
-        """The student as the summary measured it, else the costs of the solution."""
+        """The student as the summary measured it, else as its own steps did, else the costs of the solution."""
         if self.summary:
             return self.summary.student
         costs = self.solved.solution.costs if self.solved else {}
-        return Measured(params=costs.get("params"), macs=costs.get("macs")) if costs else None
+        solved = Measured(params=costs.get("params"), macs=costs.get("macs")) if costs else None
+        return self.measured.get(self.student_hash, solved)
 
 
 def read_run(folder: Path) -> RunRecord:
     """Read a run folder; raises ``UsageError`` when it is none or an artefact is damaged or does not fit."""
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
-    solved = _maybe(folder / "solve" / "solution.json", Solved)
-    summary = _maybe(folder / "summary.json", Summary)
+    solved = read_part(folder / "solve" / "solution.json", Solved)
+    summary = read_part(folder / "summary.json", Summary)
     if summary and solved and summary.student.architecture not in (None, solved.solution.architecture):
         summary = None  # of the student before: another budget was solved since, and its student is not finished
     return RunRecord(
         folder=folder,
-        config=_text(folder / "config.yaml"),
-        data=_maybe(folder / "data" / "step.json", Data, "result"),
-        teacher=_maybe(folder / "teacher" / "step.json", Teacher, "result"),
-        teacher_history=_maybe(folder / "teacher" / "history.json", History),
+        recipe=recipe_of(folder),
+        config=read_text(folder / "config.yaml"),
+        data=read_part(folder / "data" / "step.json", Data, "result"),
+        teacher=read_part(folder / "teacher" / "step.json", Teacher, "result"),
+        teacher_history=read_part(folder / "teacher" / "history.json", History),
+        network=_network(folder),
         space=_space(folder / "space" / "space.json"),
-        distill=_maybe(folder / "distill" / "history.json", History),
+        distill=read_part(folder / "distill" / "history.json", History),
+        distill_inputs=read_part(folder / "distill" / "step.json", DistillInputs, "inputs"),
         ratings=_table(folder / "rate" / "ratings.npz", RatingTable),
         costs=_table(folder / "cost" / "costs.npz", CostTable),
         solved=solved,
-        front=_maybe(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {},
-        additivity=_maybe(folder / "additivity" / "additivity.json", Additivity),
-        students=_students(folder / "students"),
+        front=read_part(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {},
+        additivity=read_part(folder / "additivity" / "additivity.json", Additivity),
+        features=read_features(folder / "features", solved.solution.architecture if solved else None),
+        students=_histories(folder / "students"),
+        measured=_measured(folder / "students"),
         summary=summary,
         seconds=summary.seconds if summary else _seconds(folder),
     )
 
 
-def _maybe(path: Path, kind: type[_T], part: str | None = None) -> _T | None:
-    """The JSON file, or its entry ``part``, as a ``kind``; None when there is no such file."""
-    return _check(path, kind, read_json(path), part) if path.exists() else None
-
-
-def _check(path: Path, kind: type[_T], data: Any, part: str | None) -> _T:
-    if part is not None:
-        data = data.get(part) if isinstance(data, dict) else None
+def _network(folder: Path) -> Network | None:
+    """The network of a retraining; its preprocessing is known once it is trained."""
+    path = folder / "network" / "step.json"
+    if not path.exists():
+        return None
+    network = as_record(path, read_json(path), Network, "result")
     try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, ([part] if part else []) + list(first["loc"])))
-        raise _damaged(path, f"{where or 'the whole'}: {first['msg']}") from error
+        parsed = Architecture.parse(network.architecture)
+    except UsageError as error:
+        raise damaged(path, str(error)) from error
+    weights = read_json(path).get("inputs", {}).get("weights")
+    student = folder / "students" / parsed.fingerprint / "retrain" / "student.json"
+    return replace(
+        network, pretrained=weights is not None, preprocessing=read_part(student, Preprocessing, "preprocessing")
+    )
 
 
 def _space(path: Path) -> SearchSpace | None:
@@ -139,11 +183,11 @@ def _space(path: Path) -> SearchSpace | None:
         return None
     data = read_json(path)
     if not isinstance(data, dict):
-        raise _damaged(path, "a mapping is needed")
+        raise damaged(path, "a mapping is needed")
     try:
         return SearchSpace.from_dict(data)
     except UsageError as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
 
 
 def _table(path: Path, kind: type[_T]) -> _T | None:
@@ -152,25 +196,30 @@ def _table(path: Path, kind: type[_T]) -> _T | None:
     try:
         return kind.load(path)  # type: ignore[attr-defined]
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"{type(error).__name__} {error}") from error
+        raise damaged(path, f"{type(error).__name__} {error}") from error
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8") if path.exists() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _students(folder: Path) -> dict[str, History]:
+def _histories(folder: Path) -> dict[str, History]:
     found = sorted(folder.glob("*/retrain/history.json"))
-    return {path.parts[-3]: _check(path, History, read_json(path), None) for path in found}
+    return {path.parts[-3]: as_record(path, read_json(path), History) for path in found}
+
+
+def _measured(folder: Path) -> dict[str, Measured]:
+    """What was trained, with the accuracy of those that were tested since."""
+    found = {}
+    for path in sorted(folder.glob("*/retrain/step.json")):
+        trained = as_record(path, read_json(path), Measured, "result")
+        tested = _tested(path.parents[1] / "evaluate" / "step.json", read_json(path).get("key"))
+        found[path.parts[-3]] = replace(trained, top1=tested.top1, top5=tested.top5)
+    return found
+
+
+def _tested(path: Path, trained: str) -> Measured:
+    if not path.exists() or read_part(path, str, "inputs", "retrain") != trained:
+        return Measured()
+    return as_record(path, read_json(path), Measured, "result")
 
 
 def _seconds(folder: Path) -> dict[str, float]:
-    steps = {step: _maybe(folder / step / "step.json", float, "seconds") for step in _STEPS}
+    steps = {step: read_part(folder / step / "step.json", float, "seconds") for step in _STEPS}
     return {step: seconds for step, seconds in steps.items() if seconds is not None}
-
-
-def _damaged(path: Path, why: str) -> UsageError:
-    return UsageError(f"{path} is damaged or of another version ({why}). Delete it and run its step again.")

@@ -68,6 +68,34 @@ class Teacher:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Network:
+    """The network of a retraining; ``pretrained``: training starts from weights that it brings.
+
+    ``preprocessing`` is known once it is trained.
+    """
+
+    architecture: str
+    resolution: int
+    pretrained: bool = False
+    preprocessing: Preprocessing | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillLoss:
+    """What distillation minimised: a distance to the teacher's feature and, where it has a weight, the labels' loss."""
+
+    loss: str
+    label_loss: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillInputs:
+    """Settings that the distillation ran with."""
+
+    distill: DistillLoss | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class History:
     """A training's log: one mapping per epoch."""
 
@@ -148,6 +176,7 @@ class Measured:
     name: str = ""
     hash: str = ""
     top1: float | None = None
+    top5: float | None = None
     params: Number | None = None
     macs: Number | None = None
     architecture: str | None = None

@@ -4,7 +4,7 @@ import math
 from decimal import Decimal
 
 from distilnas.report.read import RunRecord
-from distilnas.report.records import Measured, Number, Tie
+from distilnas.report.records import DistillInputs, Measured, Number, Tie
 from distilnas.space import Architecture, MBConv, Op
 
 MISSING = "–"
@@ -90,8 +90,18 @@ def blocks_text(architecture: Architecture) -> tuple[str, ...]:
     return tuple(f"{block.width}: {ops_text(block.ops)}" for block in architecture.blocks)
 
 
+def loss_label(inputs: DistillInputs | None) -> str:
+    """What distillation minimised, by the settings' own names."""
+    found = inputs.distill if inputs else None
+    if found is None:
+        return "loss"
+    return f"loss: {found.loss}" + (f" + {found.label_loss:g} × cross entropy" if found.label_loss else "")
+
+
 def headline(run: RunRecord) -> str:
     """The run's result in one or two sentences; as far as it has come."""
+    if not run.search:
+        return _training_sentence(run)
     sentences = [s for s in (_accuracy_sentence(run), _search_sentence(run)) if s]
     if sentences:
         return " ".join(sentences)
@@ -100,6 +110,16 @@ def headline(run: RunRecord) -> str:
             f"The teacher {run.teacher.name} is cut into {len(run.teacher.blocks)} blocks; the search is not finished."
         )
     return "The run has only begun."
+
+
+def _training_sentence(run: RunRecord) -> str:
+    network = run.student_numbers
+    if network is None:
+        return "The network is not trained yet."
+    size = f"{amount(network.params)} parameters and {amount(network.macs)} MACs"
+    if network.top1 is None:
+        return f"The network has {size}; it is trained but not tested yet."
+    return f"The network reaches {percent(network.top1)} top-1 with {size}."
 
 
 def _accuracy_sentence(run: RunRecord) -> str | None:

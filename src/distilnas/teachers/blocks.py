@@ -80,6 +80,8 @@ class TeacherBlocks(nn.Module):
         matters, except for a tap with prefix tokens: they are taken from the teacher at this tap on ``like_images``
         (kept until other images come), and only the tokens of the grid are replaced. ``feature`` may hold k B maps for
         B images: k groups, each in the images' order. ``feature`` is not changed; the result has no gradient.
+
+        Raises ``UsageError`` at a tap whose map the classifier does not read, but prefix tokens alone.
         """
         if not 0 <= i <= self.num_blocks:
             raise IndexError(f"tap {i} of a teacher with {self.num_blocks} blocks: 0 (the images) to {self.num_blocks}")
@@ -87,7 +89,9 @@ class TeacherBlocks(nn.Module):
             return self.logits(feature)
         self._stay_frozen()
         if i not in self._rests:
-            self._rests[i], output = self._try_rest(i, feature, like_images)
+            rest, output = self._try_rest(i, feature, like_images)
+            self._check_read(i, feature, like_images, output)
+            self._rests[i] = rest
             return output
         rest = self._rests[i]
         if rest is None:
@@ -137,6 +141,17 @@ class TeacherBlocks(nn.Module):
             )
             return None, output
         return (rest if difference <= _SAME * output.norm() else None), output
+
+    def _check_read(self, i: int, feature: Tensor, like_images: Tensor, output: Tensor) -> None:
+        tap = self.partition.taps[i - 1]
+        other = feature + torch.linspace(-1, 1, tap.channels, device=feature.device)[:, None, None]
+        if tap.layout.prefix and torch.equal(self._run_whole(i, other, like_images), output):
+            raise UsageError(
+                "a feature can stand in for the teacher's only if it reaches the output, but nothing after tap "
+                f"{tap.path!r} reads it (the classifier reads prefix tokens alone, or has no weights yet): end the last "
+                "block one unit earlier (teacher.partition), or compare features (a rating that is not stitched, no "
+                "label loss)."
+            )
 
     def _run_whole(self, i: int, feature: Tensor, like_images: Tensor) -> Tensor:
         layout = self.partition.taps[i - 1].layout

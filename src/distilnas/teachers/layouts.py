@@ -74,9 +74,9 @@ def read(
     """Take a tensor of ``shape`` for a feature map of ``batch`` images of ``image`` (H, W) pixels, or None.
 
     A map has the aspect of the image, about. It is (B, C, H, W) unless (B, H, W, C) fits better, or equally well (H and
-    W and C are about the same) and the network is known to work ``channels_last``. Tokens lie on the largest that fits
-    of the ``grids`` seen before (patch embeddings are convolutions) and their halves, or else on a grid of exactly the
-    image's aspect without prefix.
+    W and C are about the same) and the network is known to work ``channels_last``. Tokens lie on one of the
+    ``grids`` seen before (patch embeddings are convolutions), after as few prefix tokens as possible, or without prefix
+    on a half of one; where none was seen, on a grid of exactly the image's aspect.
     """
     if not shape or shape[0] != batch or 0 in shape:
         return None
@@ -100,14 +100,13 @@ def _read_map(sizes: tuple[int, ...], image: tuple[int, int], channels_last: boo
 def _read_tokens(
     number: int, channels: int, image: tuple[int, int], grids: Iterable[tuple[int, int]]
 ) -> Reading | None:
-    known = {grid for seen in grids for grid in _halvings(seen) if grid != (1, 1)}
-    fitting = [grid for grid in known if 0 <= number - grid[0] * grid[1] <= _MOST_PREFIXES]
-    if fitting:
-        height, width = max(fitting, key=lambda grid: grid[0] * grid[1])
-        prefix = number - height * width
-    else:
-        height, width, prefix = *_grid_of_aspect(number, image), 0
-    if min(height, width) < 1 or (height, width) == (1, 1):
+    """Without prefix on a grid, half of one, or one of the image's aspect; else with a prefix on a grid."""
+    grids = set(grids)
+    bare = {grid for seen in grids for grid in _halvings(seen)} if grids else {_grid_of_aspect(number, image)}
+    found = [(grid, 0) for grid in bare if grid[0] * grid[1] == number]
+    found += [(grid, prefix) for grid in grids if 0 < (prefix := number - grid[0] * grid[1]) <= _MOST_PREFIXES]
+    (height, width), prefix = max(found, key=lambda one: -one[1], default=((0, 0), 0))
+    if height * width < 2:
         return None
     return Reading((channels, height, width), Layout(kind="tokens", prefix=prefix))
 

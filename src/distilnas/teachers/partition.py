@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import nn
 
 from distilnas.errors import UsageError, nearest
@@ -142,6 +143,10 @@ def _probe(model: nn.Module, image_size: int | tuple[int, int], in_channels: int
         raise UsageError(
             f"a teacher's tokens must lie row by row on the image's grid, but {', '.join(scrambled)} keeps them window "
             "by window: choose another teacher."
+        )
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise UsageError(
+            "a teacher's modules must be open to hooks, TorchScript's are not: give the module it came from."
         )
     return Probe(model, (in_channels, height, width))
 

@@ -38,9 +38,12 @@ def stage_taps(probe: Probe) -> list[Call]:
 def depth_taps(probe: Probe) -> list[Call]:
     """Four groups of about equal depth of the longest run of units of equal (C, H, W) in a row, such as a ViT's blocks.
 
-    A unit is composite and a cut vertex. Fewer than four units are a group each; earlier groups are the shorter ones.
+    A unit is composite and a cut vertex. Fewer than four units are a group each. Where the classifier reads prefix
+    tokens alone, the last unit belongs to it: what that makes of the grid, nobody reads or has trained.
     """
     run = equal_run(probe)
+    if run and run[-1].layout.prefix and not probe.pools_grid:
+        run = run[:-1]
     number = min(_DEPTH_BLOCKS, len(run))
     return [run[len(run) * group // number - 1] for group in range(1, number + 1)]
 

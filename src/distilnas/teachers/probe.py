@@ -74,16 +74,18 @@ class _Event:
 class Probe:
     """What one forward of images of ``image_shape`` (C, H, W) shows about ``model``; deterministic.
 
-    ``calls`` holds the called modules by path in order of completion (the whole network under ""). Raises
-    ``UsageError`` when the network cannot be run on such images, has weights that are not finite, or does not give one
-    tensor that depends on the images.
+    ``calls`` holds the called modules by path in order of completion (the whole network under ""). ``pools_grid``: the
+    network says that its classifier reads the tokens of the grid, not prefix tokens alone.
+
+    Raises ``UsageError`` when the network cannot be run on such images, has weights that are not finite, or does not
+    give one tensor that depends on the images.
     """
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]) -> None:
         self.image_shape = image_shape
         _check_weights(model)
-        formats = [getattr(part, "output_fmt", None) for part in model.modules()]  # timm's word where it is not NCHW
-        self._channels_last = "NHWC" in formats
+        self._channels_last = "NHWC" in _said(model, "output_fmt")
+        self.pools_grid = bool(_said(model, "global_pool") - {"", "token"})
         self._events, cuts = _run(model, image_shape)
         self.calls = self._collect_calls(cuts)
 
@@ -210,6 +212,11 @@ def _weighted_inside(events: list[_Event]) -> dict[str, int]:
             around = ".".join(parts[:depth])
             inside[around] = inside.get(around, 0) + 1
     return inside
+
+
+def _said(model: nn.Module, name: str) -> set[str]:
+    """What timm's networks say of themselves under ``name``, wherever they are inside ``model``."""
+    return {said for part in model.modules() if isinstance(said := getattr(part, name, None), str)}
 
 
 def _random_images(image_shape: tuple[int, int, int]) -> Tensor:

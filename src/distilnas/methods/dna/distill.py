@@ -52,9 +52,9 @@ def block_step(
 ) -> Tensor:
     """Add ``share`` of the gradients of one step of one block; returns its mean loss over cells and paths, detached.
 
-    ``paths[c]`` are the paths of cell c; a cell's gradient is the mean over them. The cells run one after the other and
-    each frees its activations before the next, the shared entry (stem or adapter) runs once. A path without parameters
-    (identities only, equal widths) adds none.
+    ``paths[c]`` are the paths of cell c, none if it does not train now; a cell's gradient is the mean over them. The
+    cells run one after the other and each frees its activations before the next, the shared entry (stem or adapter)
+    runs once. A path without parameters (identities only, equal widths) adds none.
     """
     with device.autocast():
         entered = block.entry(x)
@@ -69,7 +69,7 @@ def block_step(
             total += value.detach() / len(cell_paths)
     if entered.requires_grad:
         torch.autograd.backward(entered, shared.grad)
-    return total / len(paths)
+    return total / sum(map(bool, paths))
 
 
 class BlockwiseTraining:
@@ -161,15 +161,27 @@ class BlockwiseTraining:
 
     def paths(self, block: int, epoch: int, step: int) -> list[list[Path]]:
         """The paths of a step, cell by cell: a function of (seed, block, cell, epoch, step) alone."""
+        cells = self.specs[block].cells
+        chosen = self.chosen_cells(len(cells), block, epoch, step)
         return [
-            self.sampler(cell.shape, derive_rng(self.seed, 2, epoch, step, block, c))
-            for c, cell in enumerate(self.specs[block].cells)
+            self.sampler(cell.shape, derive_rng(self.seed, 2, epoch, step, block, c)) if c in chosen else []
+            for c, cell in enumerate(cells)
         ]
 
+    def chosen_cells(self, number: int, block: int, epoch: int, step: int) -> set[int]:
+        """The cells, of ``number``, that train in a step."""
+        wanted = self.settings.cells_per_step or number
+        if wanted >= number:
+            return set(range(number))
+        rng = derive_rng(self.seed, 11, epoch, step, block)
+        return {int(c) for c in rng.choice(number, wanted, replace=False)}
+
     def candidate(self, block: int, epoch: int, step: int) -> tuple[int, Path]:
-        """One cell, each equally likely, and the first of its ``paths``."""
-        cell = int(derive_rng(self.seed, 10, epoch, step, block).integers(len(self.specs[block].cells)))
-        return cell, self.paths(block, epoch, step)[cell][0]
+        """One of the step's cells, each equally likely, and the first of its ``paths``."""
+        paths = self.paths(block, epoch, step)
+        training = [c for c, cell_paths in enumerate(paths) if cell_paths]
+        cell = training[int(derive_rng(self.seed, 10, epoch, step, block).integers(len(training)))]
+        return cell, paths[cell][0]
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         following = (epoch + 1) // self.epochs

@@ -32,8 +32,9 @@ class DistillSettings:
     ``label_loss``: weight of the labels' cross entropy when a block's output goes on through the rest of the frozen
     teacher; added to ``loss``, and to the logged losses. ``micro_batch``: a batch is worked through in pieces of so
     many images, and the gradients are averaged into one update: less memory, but batch norm and the relative losses see
-    a piece only. ``lr_per_block`` overrides ``optim.lr`` block by block. ``blocks`` trains these blocks only (numbers
-    from 1; None: all).
+    a piece only. ``cells_per_step``: so many cells of a block train in a step, drawn anew each time (None: all of them,
+    as in DNA); a block of many cells then takes no longer. ``lr_per_block`` overrides ``optim.lr`` block by block.
+    ``blocks`` trains these blocks only (numbers from 1; None: all).
     """
 
     epochs: int = 20
@@ -44,6 +45,7 @@ class DistillSettings:
     feed: str = "teacher"
     order: str = "together"
     sampling: str = "uniform"
+    cells_per_step: int | None = None
     adapters: Literal["project", "absorb"] = "project"
     optim: OptimSettings = field(default_factory=lambda: OptimSettings(optimizer="adam", lr=5e-3, warmup=0.05))
     lr_per_block: tuple[float, ...] | None = None
@@ -67,6 +69,10 @@ class DistillSettings:
             raise UsageError(
                 f"distill.micro_batch must be at least 2 and divide distill.batch_size={self.batch_size}, "
                 f"got {self.micro_batch}; leave it out to take a batch as a whole."
+            )
+        if self.cells_per_step is not None and self.cells_per_step < 1:
+            raise UsageError(
+                f"distill.cells_per_step must be at least 1, got {self.cells_per_step}; null is all cells."
             )
         if not 0 <= self.label_loss < float("inf"):
             raise UsageError(
@@ -93,11 +99,11 @@ class DistillSettings:
         return indices
 
     def block_optim(self, block: int, number: int) -> OptimSettings:
-        """Optimiser settings of a block (index from 0) among ``number``."""
+        """Optimiser settings of a block (index from 0) among ``number``, the rate as it is for our batch."""
         if self.lr_per_block is None:
-            return self.optim
+            return self.optim.for_batch(self.batch_size)
         if len(self.lr_per_block) != number:
             raise UsageError(
                 f"distill.lr_per_block needs one value for each of {number} blocks, got {len(self.lr_per_block)}."
             )
-        return replace(self.optim, lr=self.lr_per_block[block])
+        return replace(self.optim, lr=self.lr_per_block[block]).for_batch(self.batch_size)

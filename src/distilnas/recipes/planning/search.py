@@ -1,0 +1,224 @@
+"""The steps of a DNA run, forecast."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from distilnas.costing import cost_table
+from distilnas.methods.dna.schedule import stages
+from distilnas.networks import StudentNet
+from distilnas.recipes import inputs as given
+from distilnas.recipes.dna import ADDITIVITY_SAMPLES
+from distilnas.recipes.planning.disk import checkpoint_mb, ratings_mb, table_mb, weights_mb
+from distilnas.recipes.planning.forecast import StepForecast, Work
+from distilnas.recipes.planning.guess import guess_architecture
+from distilnas.recipes.planning.images import PlannedImages
+from distilnas.recipes.planning.meter import Probed
+from distilnas.recipes.planning.probes import settle
+from distilnas.recipes.planning.search_probes import distill_steps, rating_batches
+from distilnas.recipes.planning.steps import (
+    Bench,
+    data_step,
+    export_step,
+    report_step,
+    scaled_note,
+    test_step,
+    test_work,
+    timed,
+    training_step,
+)
+from distilnas.recipes.settings import Settings
+from distilnas.recipes.solving import check_budget, limits_of
+from distilnas.recipes.spaces import resolve_space
+from distilnas.recipes.teaching import DnaMaterials
+from distilnas.runtime.seeds import derive_seed
+from distilnas.space import Architecture, SearchSpace
+from distilnas.supernet import Supernet, build_supernet
+from distilnas.tables import CostTable
+from distilnas.teachers import Partition, TeacherBlocks
+
+_SHARES = {"teacher": 3, "distill": 6, "rate": 3, "retrain": 4, "evaluate": 1, "evaluate-teacher": 1}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Search:
+    """What a search begins with, built in full but with random weights; ``student`` stands in for the one to be found.
+
+    ``seconds``: of building the teacher's blocks, the space, the cost table, the supernet.
+    """
+
+    teacher: dict[str, Any]
+    blocks: TeacherBlocks
+    space: SearchSpace
+    costs: CostTable
+    supernet: Supernet
+    student: Architecture
+    seconds: dict[str, float]
+
+
+def build_search(
+    settings: Settings, materials: DnaMaterials, classes: int, architecture: Architecture | None = None
+) -> Search:
+    """Build and check all that the run would; ``architecture``: the student, where it is known.
+
+    Raises the run's own ``UsageError`` and ``InfeasibleError``.
+    """
+    resolution = materials.preprocessing.resolution
+    model = materials.empty_teacher(classes)
+    given.check_classes(model, classes, resolution)
+    teacher, describing = timed(partial(materials.describe_teacher, model))
+    space, resolving = timed(partial(resolve_space, settings.space, teacher["partition"]))
+    for block in settings.distill.block_indices(len(space.blocks)):
+        settings.distill.block_optim(block, len(space.blocks))
+    costs, counting = timed(partial(cost_table, space, resolution=resolution, num_classes=classes))
+    limits = limits_of(settings.solve, teacher)
+    check_budget(space, costs, limits)
+    partition = Partition.from_dict(teacher["partition"])
+    channels = tuple(tap.channels for tap in partition.taps)
+    supernet, building = timed(
+        partial(
+            build_supernet,
+            space,
+            channels,
+            adapters=settings.distill.adapters,
+            seed=derive_seed(settings.seed, 8),
+        )
+    )
+    return Search(
+        teacher=teacher,
+        blocks=TeacherBlocks(settle(model, resolution, materials.device), partition),
+        space=space,
+        costs=costs,
+        supernet=supernet,
+        student=architecture or guess_architecture(space, costs, limits, seed=settings.seed),
+        seconds={"teacher": describing, "space": resolving, "cost": counting, "supernet": building},
+    )
+
+
+def search_steps(
+    settings: Settings, materials: DnaMaterials, images: PlannedImages, search: Search, *, seconds: float
+) -> tuple[Bench, tuple[StepForecast, ...]]:
+    """The steps in the run's order, and the bench with what was measured on the way."""
+    shares = {name: share for name, share in _SHARES.items() if name != "teacher" or settings.teacher.fit}
+    bench = Bench(materials, images, seconds=seconds, shares=shares)
+    build = partial(
+        StudentNet,
+        search.student,
+        num_classes=images.classes,
+        drop_rate=settings.retrain.drop_rate,
+        drop_path_rate=settings.retrain.drop_path_rate,
+    )
+    teacher_tested = bench.passes("evaluate-teacher", search.blocks.model)
+    teacher = _teacher(bench, settings, search, teacher_tested)
+    distilled = _distill(bench, settings, search)
+    rated, additivity = _rate(bench, settings, search)
+    tested = bench.passes("evaluate", build())
+    retrained = training_step(bench, "retrain", "retrain", build, settings.retrain, tested)
+    evaluated = test_step(bench, "evaluate", tested)
+    return bench, (
+        data_step(bench),
+        teacher,
+        StepForecast(name="space", works=(Work(fixed=search.seconds["space"]),)),
+        distilled,
+        rated,
+        StepForecast(name="cost", works=(Work(fixed=search.seconds["cost"]),), disk_mb=table_mb(search.costs)),
+        StepForecast(name="solve", note="seconds to minutes, not forecast; one process"),
+        additivity,
+        retrained,
+        evaluated,
+        test_step(bench, "evaluate-teacher", teacher_tested),
+        *_random(settings, retrained, evaluated),
+        export_step(build()),
+        report_step(),
+    )
+
+
+def _teacher(bench: Bench, settings: Settings, search: Search, tested: Probed) -> StepForecast:
+    checking = test_work(bench, tested, "validation", 1)
+    describing = Work(fixed=search.seconds["teacher"])
+    step = StepForecast(name="teacher", memory_mb=bench.memory(tested), disk_mb=weights_mb(search.blocks.model))
+    if settings.teacher.fit is not None:
+        materials, classes = bench.materials, bench.images.classes
+        assert isinstance(materials, DnaMaterials)
+
+        def build() -> nn.Module:
+            return materials.empty_teacher(classes)
+
+        step = training_step(bench, "teacher", "teacher.fit", build, settings.teacher.fit, tested)
+    return replace(step, works=(*step.works, checking, describing))
+
+
+def _distill(bench: Bench, settings: Settings, search: Search) -> StepForecast:
+    distill, images = settings.distill, bench.images.count("train")
+    size = min(distill.batch_size, images)
+    passes = max(1, size // (distill.micro_batch or size))
+    measure = distill_steps(
+        search.supernet, search.blocks, distill, device=bench.device, meter=bench.meter, seed=settings.seed
+    )
+    probed = bench.measure("distill", measure, -(-size // passes))
+    bench.advise("distill", probed, distill.batch_size)
+    indices = distill.block_indices(len(search.space.blocks))
+    epochs = len(stages(distill.order, indices)) * distill.epochs
+    steps = images // size
+    load, start = bench.loading(distill.augment).of(steps * size, epochs)
+    compute = epochs * steps * passes * probed.seconds()
+    trained = nn.ModuleList(search.supernet.blocks[i] for i in indices)
+    return StepForecast(
+        name="distill",
+        works=(
+            Work(compute=compute, load=load, fixed=start + probed.seconds("start"), parallel=True),
+            Work(fixed=search.seconds["supernet"]),
+        ),
+        memory_mb=bench.memory(probed),
+        disk_mb=weights_mb(search.supernet),
+        checkpoint_mb=checkpoint_mb(trained, distill.optim),
+        note=scaled_note(probed),
+    )
+
+
+def _rate(bench: Bench, settings: Settings, search: Search) -> tuple[StepForecast, StepForecast]:
+    """Rating, and the measurement of additivity on the same images.
+
+    Rating goes through the images three times (their number, the teacher's spread, the candidates), additivity twice.
+    """
+    images = bench.images.count("rating")
+    size = min(settings.rate.batch_size, images)
+    number = images // size
+    measure = rating_batches(search.supernet, search.blocks, settings.rate, device=bench.device, meter=bench.meter)
+    probed = bench.measure("rate", measure, size)
+    targets, rate, path = (number * probed.seconds(part) for part in ("targets", "rate", "path"))
+    memory = bench.memory(probed)
+    if memory is not None and bench.limit_mb is not None and memory > bench.limit_mb:
+        bench.advice.append(f"rate needs {memory / 1e3:.1f} GB: set a lower rate.batch_size.")
+    load, start = bench.loading(None).of(number * size, 3)
+    rated = StepForecast(
+        name="rate",
+        works=(
+            Work(compute=2 * targets + rate, load=load, fixed=start + probed.seconds("start"), parallel=True),
+            Work(fixed=search.seconds["supernet"]),
+        ),
+        memory_mb=memory,
+        disk_mb=ratings_mb(search.supernet, number),
+        note=scaled_note(probed),
+    )
+    load, start = bench.loading(None).of(number * size, 2)
+    whole = Work(compute=2 * targets + (ADDITIVITY_SAMPLES + 1) * path, load=load, fixed=start)
+    return rated, StepForecast(name="additivity", works=(whole,), memory_mb=memory)
+
+
+def _random(settings: Settings, retrained: StepForecast, evaluated: StepForecast) -> list[StepForecast]:
+    """The random networks to compare with, together."""
+    number = settings.random.number
+    if not number:
+        return []
+    return [
+        replace(
+            retrained,
+            name="random",
+            works=number * (*retrained.works, *evaluated.works),
+            disk_mb=number * retrained.disk_mb,
+            note=f"{number} networks, retrained and tested",
+        )
+    ]

@@ -1,0 +1,161 @@
+"""A few steps of distillation and one batch of rating, by the code that the run uses, on noise of its shapes."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from distilnas.methods.dna import METRICS, SAMPLERS, DistillSettings, RateSettings
+from distilnas.methods.dna.distill import BlockwiseTraining
+from distilnas.methods.dna.judge import Batch, Judge
+from distilnas.recipes.planning.meter import FEWEST, MOST, Measure, Meter, Sample
+from distilnas.recipes.planning.probes import NOWHERE, noise_batch, still
+from distilnas.runtime.device import Device
+from distilnas.runtime.progress import SilentProgress
+from distilnas.supernet import SuperCell, Supernet
+from distilnas.teachers import TeacherBlocks
+from distilnas.training import Loop
+
+
+def distill_steps(
+    supernet: Supernet, teacher: TeacherBlocks, settings: DistillSettings, *, device: Device, meter: Meter, seed: int
+) -> Measure:
+    """Steps of block-wise distillation (part ``step``): the mean, as every step draws other paths. Part ``start``: what
+    the first use of every op takes more."""
+    resolution = teacher.partition.image_shape[-1]
+    loop = Loop(
+        name="probe",
+        epochs=1,
+        steps_per_epoch=MOST + 1,
+        batches=lambda epoch, start: (),
+        checkpoint=NOWHERE,
+        progress=SilentProgress(),
+    )
+
+    def measure(images: int, until: float) -> Sample:
+        quiet = replace(settings, batch_size=images, micro_batch=None, optim=still(settings.optim), lr_per_block=None)
+        training = BlockwiseTraining(supernet, teacher, quiet, loop, device=device, seed=seed)
+        batch, number = noise_batch(images, resolution), len(training.stages)
+        found: list[_Stage] = []
+        for stage in range(number):
+            share = (until - time.monotonic()) / (number - stage)
+            found.append(_stage_steps(training, stage, batch, time.monotonic() + share, meter))
+            training.end_epoch(stage)
+        return Sample(
+            images=images,
+            steps=sum(len(stage.laps) for stage in found),
+            seconds={
+                "step": statistics.fmean(stage.step for stage in found),
+                "start": sum(stage.start for stage in found),
+            },
+            memory_mb=max((stage.memory_mb for stage in found if stage.memory_mb is not None), default=None),
+        )
+
+    return measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """Blocks that train together: ``first`` ran every op once, ``ops`` of them in the widest layer."""
+
+    first: float
+    ops: int
+    laps: list[float]
+    memory_mb: float | None
+
+    @property
+    def step(self) -> float:
+        """The mean step."""
+        return statistics.fmean(self.laps)
+
+    @property
+    def start(self) -> float:
+        """What the first step took more than as many steps as it had ops to run."""
+        return max(0.0, self.first - self.ops * self.step)
+
+
+def _stage_steps(
+    training: BlockwiseTraining, stage: int, batch: tuple[Tensor, Tensor], until: float, meter: Meter
+) -> _Stage:
+    """Steps of the blocks that train in a stage.
+
+    The first one runs every op once, and so makes what later ones find (the optimisers' states, compiled kernels).
+    """
+    own, training.sampler = training.sampler, SAMPLERS["fair"]
+    _, first = meter.timed(partial(training.step, batch, stage, 0))
+    training.sampler = own
+    with meter.peak() as peak:
+        laps = meter.laps(partial(training.step, batch, stage), first=1, until=until)
+        memory = peak()
+    ops = max(n for i in training.stages[stage] for cell in training.specs[i].cells for n in cell.shape)
+    return _Stage(first=first, ops=ops if own is not SAMPLERS["fair"] else 1, laps=laps, memory_mb=memory)
+
+
+def rating_batches(
+    supernet: Supernet, teacher: TeacherBlocks, settings: RateSettings, *, device: Device, meter: Meter
+) -> Measure:
+    """One batch of rating images, in parts: ``targets`` (the teacher's pass over a batch), ``rate`` (all candidates of
+    all blocks), ``path`` (one candidate of every block, as in a whole network), ``start`` (what the first batch takes
+    more).
+
+    Every op of a layer is timed once and counted as often as the tree of paths has nodes there.
+    """
+    supernet = device.module(supernet)  # type: ignore[assignment]
+    resolution = teacher.partition.image_shape[-1]
+
+    def measure(images: int, until: float) -> Sample:
+        noise, labels = noise_batch(images, resolution)
+        with torch.no_grad(), meter.peak() as peak:
+            judge = Judge(teacher, METRICS[settings.metric], lambda: [(noise, labels)], device)
+            group = max(1, settings.stitch_batch // images) if judge.metric.stitched else 1
+            rounds: list[tuple[float, float, float]] = []
+            walls: list[float] = []
+            while len(rounds) <= FEWEST or (len(rounds) <= MOST and time.monotonic() < until):
+                start = time.perf_counter()
+                batch, looking = meter.timed(partial(judge.look, noise, labels))
+                rounds.append((looking, *_rated(supernet, judge, batch, group, device, meter)))
+                walls.append(time.perf_counter() - start)
+            targets, rate, path = map(statistics.median, zip(*rounds[1:], strict=True))
+            first = max(0.0, walls[0] - statistics.median(walls[1:]))
+            seconds = {"targets": targets, "rate": rate, "path": path, "start": first}
+            return Sample(images=images, steps=len(rounds) - 1, seconds=seconds, memory_mb=peak())
+
+    return measure
+
+
+def _rated(
+    supernet: Supernet, judge: Judge, batch: Batch, group: int, device: Device, meter: Meter
+) -> tuple[float, float]:
+    """Seconds of all candidates of all blocks, and of one of every block."""
+    everything = single = 0.0
+    with device.autocast():
+        for b, block in enumerate(supernet.blocks):
+            entered, entry = meter.timed(partial(block.entry, batch.features[b]))  # type: ignore[arg-type]
+
+            def score(output: Tensor, b: int = b) -> Tensor:
+                return judge.scores(batch, b, [output] * group)
+
+            cells = [_tree(cell, entered, score, group, meter) for cell in block.cells]  # type: ignore[arg-type,union-attr]
+            everything += entry + sum(tree for tree, _ in cells)
+            single += entry + statistics.fmean(path for _, path in cells)
+    return everything, single
+
+
+def _tree(
+    cell: SuperCell, entered: Tensor, score: Callable[[Tensor], Tensor], group: int, meter: Meter
+) -> tuple[float, float]:
+    """Seconds of all paths of a cell as ``methods.dna.rate.walk`` goes, and of one; ``score`` compares ``group``."""
+    x, nodes, tree, path = entered, 1, 0.0, 0.0
+    for level, ops in enumerate(cell.spec.shape):
+        outputs, times = zip(*(meter.timed(partial(cell.layer, level, op, x)) for op in range(ops)), strict=True)
+        tree += nodes * sum(times)
+        path += statistics.fmean(times)
+        nodes *= ops
+        x = outputs[-1]
+    output, leaving = meter.timed(partial(cell.exit, x))
+    _, scoring = meter.timed(partial(score, output))
+    return tree + nodes * (leaving + scoring / group), path + leaving
