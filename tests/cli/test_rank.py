@@ -216,3 +216,16 @@ def test_baselines_of_nas_bench_macro(cli: Cli, baseline: str, tau: float, regre
     assert (found["n"], round(found["kendall_tau"], 3)) == (6561, tau)
     assert (round(found["regret"][0]["best_accuracy"], 2), found["regret"][0]["best"]) == (91.51, "11110200")
     assert regret is None or round(found["regret"][0]["regret"], 2) == regret
+
+
+def test_solve_takes_a_table_made_elsewhere(cli: Cli, tmp_path: Path):
+    """The written ratings fall with the op's index, so without a budget every layer takes the last op."""
+    table = write_ratings(tmp_path / "table.csv")
+    given = ("solve", "--ratings", table, "--space", "nas-bench-macro", "--resolution", 32, "--num-classes", 10)
+    free = record(cli(*given, "--json"))["solution"]
+    assert free["optimal"]
+    limited = record(cli(*given, "--max-macs", "40M", "--json"))["solution"]
+    assert limited["costs"]["macs"] <= 40_000_000 < free["costs"]["macs"]
+    assert limited["rating"] >= free["rating"]
+    fails(cli(*given, "--max-macs", "50%"), "nothing here that it could be a share of")
+    fails(cli("solve", "--ratings", table), "--ratings and --space belong together")

@@ -124,3 +124,33 @@ def test_counting_changes_nothing():
     for key, value in model.state_dict().items():
         assert value.device.type == "cpu"
         assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "convnextv2_atto",
+        "hgnetv2_b0",
+        "coatnet_pico_rw_224",
+        "poolformer_s12",
+        "caformer_s18",
+        "fastvit_t8",
+        "resmlp_12_224",
+    ],
+)
+def test_scales_and_position_biases_cost_no_macs(name: str) -> None:
+    """The count is that of the convolutions and linear layers alone, from their output shapes."""
+    with torch.device("meta"):
+        model = timm.create_model(name).eval()
+    macs = profile(model, 224).macs  # before the hooks below, which its copy would have too
+    expected = 0
+
+    def add(module, inputs, output):
+        nonlocal expected
+        expected += output.numel() * module.weight[0].numel()  # both kinds: one product for each weight of an output
+
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(add)
+    model(torch.empty(1, 3, 224, 224, device="meta"))
+    assert macs == expected

@@ -25,7 +25,8 @@ from distilnas.space import scale
 from distilnas.supernet import build_supernet
 from distilnas.teachers import Partition, TeacherBlocks
 
-SYNTHETIC = ("source=synthetic", "path=null", "images=80", "classes=10", "validation=8", "train_images=16", "check=auto")
+SYNTHETIC = ["source=synthetic", "path=null", "images=80", "classes=10"]
+SYNTHETIC += ["validation=8", "train_images=16", "check=auto"]
 
 
 def search(settings: Settings) -> dict[str, Any]:
@@ -93,4 +94,5 @@ def main(name: str, folder: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     torch.set_num_threads(2)
     found = main(sys.argv[1], Path(sys.argv[2]))
-    print(json.dumps(found | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}, default=str))
+    peak = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    sys.stdout.write(json.dumps(found | peak, default=str))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,7 @@ POSITIVE = st.floats(0, 1e6)
 
 def probed(seconds: float = 2.0, *, batch: int, memory_mb: float | None = 100.0) -> Probed:
     """A measurement in which every part takes so long at every size, at 1 MB an image."""
-    parts = ("step", "pass", "targets", "rate", "path")
-    values = dict.fromkeys(parts, seconds) | {"start": 0.0}
+    values = dict.fromkeys(("step", "pass", "targets", "rate", "path"), seconds)
     sample = Sample(images=batch, steps=3, seconds=values, memory_mb=memory_mb)
     half = dataclasses.replace(sample, images=batch // 2, memory_mb=memory_mb and memory_mb - batch / 2)
     return Probed(samples=(half, sample), wanted=batch)
@@ -110,20 +110,19 @@ def test_sizes_grow_to_the_wanted_one(wanted: int):
     found = sizes(wanted)
     assert found[-1] == wanted
     assert found == sorted(set(found))
-    assert found[0] >= 2
-    assert all(n % 2 == 0 for n in found[:-1])
-    assert len(found) >= 2 or wanted < 8
+    assert all(n % 2 == 0 and after <= 4 * n for n, after in pairwise(found))
+    assert len(found) >= 2 or wanted == 2
 
 
 def test_growth_stops_at_time_and_memory():
     def measure(images: int, until: float) -> Sample:
         return Sample(images=images, steps=3, seconds={"step": images}, memory_mb=100.0 + images)
 
-    assert [s.images for s in grow(measure, 256, seconds=60).samples] == [4, 16, 64, 256]
+    assert [s.images for s in grow(measure, 256, seconds=60).samples] == [2, 4, 16, 64, 256]
     found = grow(measure, 256, seconds=60, limit_mb=200.0)
-    assert [s.images for s in found.samples] == [4, 16, 64]
+    assert [s.images for s in found.samples] == [2, 4, 16, 64]
     assert (found.scaled, found.seconds(), found.memory_mb) == (True, 256.0, 356.0)
-    assert [s.images for s in grow(measure, 256, seconds=0).samples] == [4]
+    assert [s.images for s in grow(measure, 256, seconds=0).samples] == [2, 4]
 
 
 def test_growth_stops_where_the_device_is_full():
@@ -132,9 +131,9 @@ def test_growth_stops_where_the_device_is_full():
             raise torch.OutOfMemoryError("full")
         return Sample(images=images, steps=3, seconds={"step": 1.0}, memory_mb=None)
 
-    assert [s.images for s in grow(measure, 256, seconds=60).samples] == [4, 16]
-    with pytest.raises(UsageError, match="not even 4 images"):
-        grow(partial(measure, most=2), 256, seconds=60)
+    assert [s.images for s in grow(measure, 256, seconds=60).samples] == [2, 4, 16]
+    with pytest.raises(UsageError, match="not even 2 images"):
+        grow(partial(measure, most=1), 256, seconds=60)
 
 
 # Images

@@ -118,10 +118,9 @@ def _known(source: Source, true: "Columns") -> Known | None:
 
 
 def _space(text: str) -> "SearchSpace":
-    from distilnas.space import preset, preset_names, read_space
+    from distilnas.space import find_space
 
-    is_name = text in preset_names() or not (Path(text).suffix or Path(text).exists())
-    return preset(text) if is_name else read_space(Path(text))
+    return find_space(text)
 
 
 def _scores(source: Source, known: Known | None) -> dict[str, float]:

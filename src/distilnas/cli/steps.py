@@ -39,13 +39,24 @@ def solve(
     max_params: Amount = None,
     min_macs: Amount = None,
     min_params: Amount = None,
+    ratings: Annotated[
+        Path | None, typer.Option(help="A rating table (.csv or .npz) made elsewhere, in place of a run; with --space.")
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="With --ratings: a shipped search space or its file.")] = None,
+    resolution: Annotated[int, typer.Option(min=1, help="With --ratings: image side that costs are for.")] = 224,
+    num_classes: Annotated[int, typer.Option(min=1, help="With --ratings: classes that costs are for.")] = 1000,
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Find the best architecture under the budgets; with limits given here, these replace all of the run's."""
     limits = {"max_macs": max_macs, "max_params": max_params, "min_macs": min_macs, "min_params": min_params}
-    extra = [f"solve.{key}={value or 'null'}" for key, value in limits.items()] if any(limits.values()) else []
-    _step("solve", words, run, json, extra)
+    if ratings or space:
+        if not (ratings and space) or words or run:
+            raise UsageError("--ratings and --space belong together, and take the place of a run and its settings.")
+        _solve_table(ratings, space, limits, {"resolution": resolution, "num_classes": num_classes}, json)
+    else:
+        extra = [f"solve.{key}={value or 'null'}" for key, value in limits.items()] if any(limits.values()) else []
+        _step("solve", words, run, json, extra)
 
 
 def retrain(
@@ -119,6 +130,22 @@ def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, e
         print_json(result)
     else:
         _show(name, result)
+
+
+def _solve_table(
+    ratings: Path, space: str, limits: dict[str, str | None], sizes: dict[str, int], as_json: bool
+) -> None:
+    from distilnas.recipes.settings import SolveSettings
+    from distilnas.recipes.solving import solve_table
+    from distilnas.space import find_space
+
+    record = solve_table(find_space(space), ratings, SolveSettings(**limits), **sizes)
+    if as_json:
+        print_json(record)
+    else:
+        found = record["solution"]
+        for key in ("architecture", "rating", "costs", "optimal"):
+            console.print(f"  {key}: {found[key]}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _run_and_images(words: list[Path], run: Path | None, images: list[Path]) -> tuple[Path, list[Path]]:

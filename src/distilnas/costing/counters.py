@@ -10,8 +10,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from timm.layers import LayerScale, LayerScale2d
+from timm.layers import LayerScale, LayerScale2d, RelPosBias, RelPosBiasTf
 from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool
+from timm.layers.grn import GlobalResponseNorm
+from timm.models import fastvit, hgnet, metaformer, mlp_mixer, swiftformer
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
@@ -25,7 +27,9 @@ _POOLS = (
     nn.modules.pooling._AdaptiveMaxPoolNd,
     FastAdaptiveAvgPool,
 )
-_FREE = (nn.GroupNorm, nn.LayerNorm, LayerScale, LayerScale2d, nn.PReLU, nn.Embedding)  # own parameters, no MACs
+_SCALES = (LayerScale, LayerScale2d, fastvit.LayerScale2d, hgnet.LearnableAffineBlock, metaformer.Scale)
+_SCALES += (mlp_mixer.Affine, swiftformer.LayerScale2d, GlobalResponseNorm, RelPosBias, RelPosBiasTf)
+_FREE = (nn.GroupNorm, nn.LayerNorm, nn.PReLU, nn.Embedding, *_SCALES)  # own parameters, but neither conv nor linear
 
 
 @dataclass(frozen=True, kw_only=True)

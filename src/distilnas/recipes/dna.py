@@ -24,6 +24,7 @@ from distilnas.runtime.store import Run, StepRecord
 from distilnas.space import Architecture, SearchSpace
 from distilnas.supernet import Supernet, build_supernet
 from distilnas.tables import CostTable, RatingTable
+from distilnas.tables.csv import write_ratings_csv
 from distilnas.teachers import TeacherBlocks
 
 ADDITIVITY_SAMPLES = 30
@@ -111,6 +112,7 @@ class DnaRun(StudentRun):
                 progress=self.progress,
             )
             table.save(folder / "ratings.npz")
+            write_ratings_csv(folder / "ratings.csv", table)
             return {
                 "metric": table.metric,
                 "num_candidates": self.search_space.num_candidates,

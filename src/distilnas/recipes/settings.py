@@ -73,9 +73,9 @@ class DataSettings:
 class TeacherSettings:
     """Which teacher: any timm model name; weights from the hub (``pretrained``) or a local file (``weights``); ``fit``
     trains or fine-tunes it on the images. ``student``: a trained student's folder instead of a timm model.
-    ``weights_by_order`` takes a file's values in order, for foreign key names.
-    ``partition``: auto, stage, resolution, or a list of module paths. ``model`` own: the trained module handed to
-    ``run_dna``; only ``partition`` and ``fit`` apply to it.
+    ``weights_by_order`` takes a file's values in order, for foreign key names. ``partition``: auto, stage, depth,
+    resolution, or a list of module paths. ``model`` own: the trained module handed to ``run_dna``; only ``partition``
+    and ``fit`` apply to it.
     """
 
     model: str = "efficientnet_b0"

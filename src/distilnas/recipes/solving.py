@@ -1,11 +1,13 @@
 """The solve step: budgets in, proved best architecture, alternatives and Pareto fronts out, as JSON values."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distilnas.config import parse_amount
+from distilnas.costing import cost_table
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.recipes.settings import RandomSettings, SolveSettings
 from distilnas.runtime.seeds import derive_rng
@@ -23,19 +25,20 @@ from distilnas.solve import (
 )
 from distilnas.space import Architecture, Candidate, Choice, SearchSpace
 from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.tables.csv import read_ratings
 
 SCHEMA = 1
 _DRAWS = 100_000
 
 
-def limits_of(settings: SolveSettings, teacher: dict[str, int]) -> tuple[Limit, ...]:
-    """Budgets as limits; ``teacher`` has the values that shares (45%) refer to."""
+def limits_of(settings: SolveSettings, teacher: dict[str, int] | None) -> tuple[Limit, ...]:
+    """Budgets as limits; ``teacher`` has the values that shares (45%) refer to, without one there are none."""
     limits = []
     for cost in ("macs", "params"):
         ends = {}
         for end in ("min", "max"):
             value = getattr(settings, f"{end}_{cost}")
-            ends[end] = None if value is None else parse_amount(value, whole=teacher[cost])
+            ends[end] = None if value is None else parse_amount(value, whole=teacher[cost] if teacher else None)
         if any(value is not None for value in ends.values()):
             limits.append(Limit(cost=cost, **ends))
     return tuple(limits)
@@ -71,6 +74,15 @@ def solve_run(
     }
     fronts = {cost: [_to_dict(space, s) for s in pareto_front(problem, cost)] for cost in costs.costs}
     return record, fronts
+
+
+def solve_table(
+    space: SearchSpace, ratings: Path, settings: SolveSettings, *, resolution: int, num_classes: int
+) -> dict[str, Any]:
+    """``solution.json`` for a rating table made elsewhere (.npz or CSV); there is no teacher that shares refer to."""
+    costs = cost_table(space, resolution=resolution, num_classes=num_classes)
+    limits = limits_of(settings, None)
+    return solve_run(space, read_ratings(ratings, space), costs, limits, settings.alternatives)[0]
 
 
 def read_choice(data: list[dict[str, Any]]) -> Choice:

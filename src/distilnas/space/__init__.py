@@ -3,7 +3,7 @@
 from distilnas.space.architecture import Architecture, Block, FixedLayer, Head, Stem
 from distilnas.space.depths import separate_depths
 from distilnas.space.ops import Identity, MBConv, Op, parse_op
-from distilnas.space.presets import FittedSpace, preset, preset_names, read_space
+from distilnas.space.presets import FittedSpace, find_space, preset, preset_names, read_space
 from distilnas.space.regroup import merged, op_key, regroup, split_blocks
 from distilnas.space.scaling import Scaling, scale
 from distilnas.space.spaces import BlockSpec, Candidate, CellSpec, Choice, SearchSpace
@@ -24,6 +24,7 @@ __all__ = [
     "Scaling",
     "SearchSpace",
     "Stem",
+    "find_space",
     "merged",
     "op_key",
     "parse_op",

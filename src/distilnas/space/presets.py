@@ -39,6 +39,12 @@ def read_space(path: Path) -> SearchSpace:
     return SearchSpace.from_dict(cast("dict[str, Any]", data))
 
 
+def find_space(text: str) -> SearchSpace:
+    """The shipped search space of a name, or that of a file."""
+    is_name = text in preset_names() or not (Path(text).suffix or Path(text).exists())
+    return preset(text) if is_name else read_space(Path(text))
+
+
 def round_width(width: float, divisor: int = 8) -> int:
     """Nearest multiple of ``divisor``, at least one."""
     return max(divisor, int(width / divisor + 0.5) * divisor)

@@ -148,9 +148,9 @@ class TeacherBlocks(nn.Module):
         if tap.layout.prefix and torch.equal(self._run_whole(i, other, like_images), output):
             raise UsageError(
                 "a feature can stand in for the teacher's only if it reaches the output, but nothing after tap "
-                f"{tap.path!r} reads it (the classifier reads prefix tokens alone, or has no weights yet): end the last "
-                "block one unit earlier (teacher.partition), or compare features (a rating that is not stitched, no "
-                "label loss)."
+                f"{tap.path!r} reads it (the classifier reads prefix tokens alone, or has no weights yet): end the "
+                "last block one unit earlier (teacher.partition), or compare features (a rating that is not stitched, "
+                "no label loss)."
             )
 
     def _run_whole(self, i: int, feature: Tensor, like_images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from distilnas.data import ImageSet, make_loader
 from distilnas.recipes.planning.meter import FEWEST
 from distilnas.runtime.seeds import derive_rng
 
-_BATCH = 32
+_BATCH, _BATCH_OF_PROCESS = 32, 8
 _MOST_IMAGES = 4096
 _DRAWN = 32
 _MIB = 2**20
@@ -75,7 +75,7 @@ def measure_loading(images: ImageSet, transform: Callable[[Any], Any], *, worker
 
     With processes the speed is that after the first batches, which all processes make at once.
     """
-    size = min(_BATCH, len(images))
+    size = min(_BATCH_OF_PROCESS if workers else _BATCH, len(images))
     loader = make_loader(
         images, transform, batch_size=size, seed=0, epoch=0, shuffle=True, drop_last=True, workers=workers
     )

@@ -21,18 +21,23 @@ from distilnas.runtime.device import Device
 T = TypeVar("T")
 FEWEST, MOST = 3, 60
 _GROWTH = 4
+_FORCED = 2  # sizes that are measured whatever they take: two make a line
 _MB = 1e6
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What ``steps`` steps of ``images`` images at a time took: seconds of one step by part, the peak memory."""
+    """What ``steps`` steps of ``images`` images at a time took: seconds of one step by part, the peak memory.
+
+    ``start``: seconds that the very first step takes more (kernels are compiled, memory is fetched).
+    """
 
     images: int
     steps: int
     seconds: dict[str, float]
     memory_mb: float | None
+    start: float = 0.0
 
 
 Measure = Callable[[int, float], Sample]
@@ -55,6 +60,11 @@ class Probed:
         """Seconds of a part of one step at the wanted size."""
         points = [(sample.images, sample.seconds[part]) for sample in self.samples]
         return line_through(points).at(self.wanted)
+
+    @property
+    def start(self) -> float:
+        """Seconds that the first step takes more, once a run."""
+        return self.samples[-1].start
 
     @property
     def memory(self) -> Line | None:
@@ -150,7 +160,7 @@ def grow(measure: Measure, wanted: int, *, seconds: float, limit_mb: float | Non
     samples: list[Sample] = []
     spent = 0.0
     for images in sizes(wanted):
-        if samples and not _affordable(samples, images, spent, end, limit_mb):
+        if len(samples) >= _FORCED and not _affordable(samples, images, spent, end, limit_mb):
             break
         start = time.monotonic()
         try:
@@ -167,12 +177,12 @@ def grow(measure: Measure, wanted: int, *, seconds: float, limit_mb: float | Non
 
 
 def sizes(wanted: int) -> list[int]:
-    """``wanted`` and its quarters down to 2, ascending; those below are even."""
-    found = [wanted]
-    while found[0] // _GROWTH >= 2:
-        smaller = found[0] // _GROWTH
-        found.insert(0, smaller - smaller % 2)
-    return found
+    """2, 4, 16, 64, ... and at last ``wanted``."""
+    found, size = [], 2
+    while size < wanted:
+        found.append(size)
+        size *= _GROWTH if size > 2 else 2
+    return [*found, wanted]
 
 
 def _affordable(samples: list[Sample], images: int, spent: float, end: float, limit_mb: float | None) -> bool:

@@ -34,8 +34,7 @@ def classifier_steps(
     device: Device,
     meter: Meter,
 ) -> Measure:
-    """Steps of ``train_classifier`` without loading (part ``step``): the median, as all do the same. Part ``start``: by
-    how much the very first takes longer."""
+    """Steps of ``train_classifier`` without loading (part ``step``): the median, as all do the same."""
     plain = Preprocessing(resolution=resolution)
 
     def watched(images: int, number: int) -> _Watch:
@@ -67,8 +66,13 @@ def classifier_steps(
         laps += watched(images, more + 1).laps if more > FEWEST else []
         _, loading = meter.timed(partial(_load, noise_images(images * FEWEST, resolution, classes), plain))
         step = statistics.median(laps)
-        seconds = {"step": max(0.0, step - loading / FEWEST), "start": max(0.0, watch.first - step)}
-        return Sample(images=images, steps=len(laps), seconds=seconds, memory_mb=memory)
+        return Sample(
+            images=images,
+            steps=len(laps),
+            seconds={"step": max(0.0, step - loading / FEWEST)},
+            memory_mb=memory,
+            start=max(0.0, watch.first - step),
+        )
 
     return measure
 

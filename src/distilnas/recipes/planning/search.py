@@ -168,7 +168,7 @@ def _distill(bench: Bench, settings: Settings, search: Search) -> StepForecast:
     return StepForecast(
         name="distill",
         works=(
-            Work(compute=compute, load=load, fixed=start + probed.seconds("start"), parallel=True),
+            Work(compute=compute, load=load, fixed=start + probed.start, parallel=True),
             Work(fixed=search.seconds["supernet"]),
         ),
         memory_mb=bench.memory(probed),
@@ -196,7 +196,7 @@ def _rate(bench: Bench, settings: Settings, search: Search) -> tuple[StepForecas
     rated = StepForecast(
         name="rate",
         works=(
-            Work(compute=2 * targets + rate, load=load, fixed=start + probed.seconds("start"), parallel=True),
+            Work(compute=2 * targets + rate, load=load, fixed=start + probed.start, parallel=True),
             Work(fixed=search.seconds["supernet"]),
         ),
         memory_mb=memory,

@@ -24,8 +24,7 @@ from distilnas.training import Loop
 def distill_steps(
     supernet: Supernet, teacher: TeacherBlocks, settings: DistillSettings, *, device: Device, meter: Meter, seed: int
 ) -> Measure:
-    """Steps of block-wise distillation (part ``step``): the mean, as every step draws other paths. Part ``start``: what
-    the first use of every op takes more."""
+    """Steps of block-wise distillation (part ``step``): the mean, as every step draws other paths."""
     resolution = teacher.partition.image_shape[-1]
     loop = Loop(
         name="probe",
@@ -48,10 +47,8 @@ def distill_steps(
         return Sample(
             images=images,
             steps=sum(len(stage.laps) for stage in found),
-            seconds={
-                "step": statistics.fmean(stage.step for stage in found),
-                "start": sum(stage.start for stage in found),
-            },
+            seconds={"step": statistics.fmean(stage.step for stage in found)},
+            start=sum(stage.start for stage in found),
             memory_mb=max((stage.memory_mb for stage in found if stage.memory_mb is not None), default=None),
         )
 
@@ -99,8 +96,7 @@ def rating_batches(
     supernet: Supernet, teacher: TeacherBlocks, settings: RateSettings, *, device: Device, meter: Meter
 ) -> Measure:
     """One batch of rating images, in parts: ``targets`` (the teacher's pass over a batch), ``rate`` (all candidates of
-    all blocks), ``path`` (one candidate of every block, as in a whole network), ``start`` (what the first batch takes
-    more).
+    all blocks) and ``path`` (one candidate of every block, as in a whole network).
 
     Every op of a layer is timed once and counted as often as the tree of paths has nodes there.
     """
@@ -121,8 +117,8 @@ def rating_batches(
                 walls.append(time.perf_counter() - start)
             targets, rate, path = map(statistics.median, zip(*rounds[1:], strict=True))
             first = max(0.0, walls[0] - statistics.median(walls[1:]))
-            seconds = {"targets": targets, "rate": rate, "path": path, "start": first}
-            return Sample(images=images, steps=len(rounds) - 1, seconds=seconds, memory_mb=peak())
+            seconds = {"targets": targets, "rate": rate, "path": path}
+            return Sample(images=images, steps=len(rounds) - 1, seconds=seconds, memory_mb=peak(), start=first)
 
     return measure
 

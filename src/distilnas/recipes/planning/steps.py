@@ -139,7 +139,7 @@ def training_step(
     return StepForecast(
         name=name,
         works=(
-            Work(compute=compute, load=load, fixed=start + probed.seconds("start"), parallel=True),
+            Work(compute=compute, load=load, fixed=start + probed.start, parallel=True),
             test_work(bench, tested, "validation", settings.epochs),
         ),
         memory_mb=bench.memory(probed),
