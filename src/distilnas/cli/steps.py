@@ -135,11 +135,13 @@ def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, e
 def _solve_table(
     ratings: Path, space: str, limits: dict[str, str | None], sizes: dict[str, int], as_json: bool
 ) -> None:
+    from distilnas.config import parse
     from distilnas.recipes.settings import SolveSettings
     from distilnas.recipes.solving import solve_table
     from distilnas.space import find_space
 
-    record = solve_table(find_space(space), ratings, SolveSettings(**limits), **sizes)
+    settings = parse(limits, SolveSettings)
+    record = solve_table(find_space(space), ratings, settings, **sizes)
     if as_json:
         print_json(record)
     else:
