@@ -63,8 +63,7 @@ class Judge:
         if not self.metric.stitched:
             return torch.stack([self.metric.score(y.float(), batch.references[block]) for y in outputs])
         with self._device.autocast():
-            images = torch.cat([batch.images] * len(outputs))
-            logits = self._teacher.forward_from(block + 1, torch.cat(list(outputs)), images)
+            logits = self._teacher.forward_from(block + 1, torch.cat(list(outputs)), batch.images)
         return torch.stack([self.metric.score(y, batch.references[0]) for y in logits.float().chunk(len(outputs))])
 
     def _run(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
