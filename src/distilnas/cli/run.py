@@ -32,7 +32,8 @@ def run(
 
 def show(summary: dict[str, Any], folder: Path) -> None:
     """The summary as a small table on stdout."""
-    {"dna": _show_dna, "retrain": _show_retrained, "progressive": _show_rounds}[summary["recipe"]](summary)
+    shown = {"dna": _show_dna, "retrain": _show_retrained, "progressive": _show_rounds, "rank": _show_ranking}
+    shown[summary["recipe"]](summary)
     for name, path in summary.get("artefacts", {}).items():
         console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
 
@@ -74,3 +75,14 @@ def _show_rounds(summary: dict[str, Any]) -> None:
         if "scaled" in row:
             rows[f"round {number} student, scaled"] = row["scaled"]
     console.print(_networks(rows))
+
+
+def _show_ranking(summary: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("score", "Kendall tau", "standard error"):
+        table.add_column(column, justify="left" if column == "score" else "right")
+    for name, tau in summary["baselines"].items():
+        table.add_row(f"baseline {name}", f"{tau:.3f}", "")
+    for name, tau in summary["kendall_tau"].items():
+        table.add_row(name, f"{tau['mean']:.3f}", "" if tau["stderr"] is None else f"{tau['stderr']:.3f}")
+    console.print(table)

@@ -10,6 +10,7 @@ from distilnas.config import merge, parse
 from distilnas.config.load import read_text
 from distilnas.errors import UsageError, nearest
 from distilnas.recipes.progressive import ProgressiveSettings, run_progressive
+from distilnas.recipes.ranking import RankSettings, run_rank
 from distilnas.recipes.retraining import RetrainSettings, run_retrain
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.summary import run_dna
@@ -17,11 +18,12 @@ from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
 
-AnySettings = Settings | RetrainSettings | ProgressiveSettings
+AnySettings = Settings | RetrainSettings | ProgressiveSettings | RankSettings
 _RECIPES: Mapping[str, tuple[type[Any], Any]] = {
     "dna": (Settings, run_dna),
     "retrain": (RetrainSettings, run_retrain),
     "progressive": (ProgressiveSettings, run_progressive),
+    "rank": (RankSettings, run_rank),
 }
 
 

@@ -40,16 +40,19 @@ class DnaRun(StudentRun):
 
     def check(self) -> None:
         """Raise what is known to be wrong before the run writes or trains anything; cheap for a run that was begun."""
-        if (self.run.folder / "space" / "step.json").exists():
-            teacher, space = self.teacher().result, self.search_space
-            number = len(self.data().result["classes"])
-        else:
-            teacher = self.materials.describe_teacher(self.materials.new_teacher())
-            space = resolve_space(self.settings.space, teacher["partition"])
-            number = len(self.materials.splits.train.classes)
+        teacher, space, number = self.resolved
         for block in self.settings.distill.block_indices(len(space.blocks)):
             self.settings.distill.block_optim(block, len(space.blocks))
         check_budget(space, cost_table(space, **self._sizes(number)), limits_of(self.settings.solve, teacher))
+
+    @cached_property
+    def resolved(self) -> tuple[dict[str, Any], SearchSpace, int]:
+        """What the teacher is, the search space and the number of classes, without a step where none is finished."""
+        if (self.run.folder / "space" / "step.json").exists():
+            return self.teacher().result, self.search_space, len(self.data().result["classes"])
+        teacher = self.materials.describe_teacher(self.materials.new_teacher())
+        space = resolve_space(self.settings.space, teacher["partition"])
+        return teacher, space, len(self.materials.splits.train.classes)
 
     # Steps
 

@@ -4,21 +4,43 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from distilnas.data import DataSplits, ImageSet, Preprocessing, eval_transform, make_loader
+from distilnas.data import (
+    Augmentation,
+    DataSplits,
+    ImageSet,
+    Preprocessing,
+    eval_transform,
+    make_loader,
+    train_transform,
+)
 from distilnas.files import write_json
 from distilnas.recipes import inputs as given
 from distilnas.recipes.settings import DataSettings, RuntimeSettings
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, SilentProgress
-from distilnas.training import TrainingLog, accuracy
+from distilnas.runtime.seeds import derive_seed
+from distilnas.training import Loop, TrainingLog, accuracy
 
 CHECKPOINT = "checkpoint.safetensors"
 Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+class SupernetSettings(Protocol):
+    """What the trainings of supernets have in common."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def augment(self) -> Augmentation: ...
 
 
 class Materials:
@@ -58,6 +80,34 @@ class Materials:
             "checkpoint_seconds": self.runtime.checkpoint_seconds,
             "workers": self.runtime.workers,
         }
+
+    def loop(self, folder: Path, images: ImageSet, settings: SupernetSettings, *, name: str) -> Loop:
+        """The loop of a supernet's training over augmented batches of ``images``."""
+        transform = train_transform(self.preprocessing, settings.augment)
+        size = min(settings.batch_size, len(images))
+
+        def batches(epoch: int, start: int) -> Batches:
+            return make_loader(
+                images,
+                transform,
+                batch_size=size,
+                seed=derive_seed(self.seed, 9),
+                epoch=epoch,
+                shuffle=True,
+                drop_last=True,
+                workers=self.runtime.workers,
+                start_batch=start,
+            )
+
+        return Loop(
+            name=name,
+            epochs=settings.epochs,
+            steps_per_epoch=len(images) // size,
+            batches=batches,
+            checkpoint=folder / CHECKPOINT,
+            progress=self.progress,
+            checkpoint_seconds=self.runtime.checkpoint_seconds,
+        )
 
     def eval_batches(self, images: ImageSet, batch_size: int = 256, *, drop_last: bool = False) -> Batches:
         """Batches in order, as a trained network wants them."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from distilnas.data import DataSplits, ImageSet, make_loader, train_transform
+from distilnas.data import DataSplits, ImageSet
 from distilnas.recipes import inputs as given
-from distilnas.recipes.materials import CHECKPOINT, Batches, Materials
+from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.settings import Settings
 from distilnas.runtime.progress import Progress
@@ -64,30 +64,5 @@ class DnaMaterials(Materials):
         return given.describe_teacher(model, teacher, name, self.preprocessing)
 
     def distill_loop(self, folder: Path, images: ImageSet) -> Loop:
-        """The loop of block-wise distillation over augmented batches of ``images``."""
-        settings = self.settings.distill
-        transform = train_transform(self.preprocessing, settings.augment)
-        size = min(settings.batch_size, len(images))
-
-        def batches(epoch: int, start: int) -> Batches:
-            return make_loader(
-                images,
-                transform,
-                batch_size=size,
-                seed=derive_seed(self.settings.seed, 9),
-                epoch=epoch,
-                shuffle=True,
-                drop_last=True,
-                workers=self.settings.runtime.workers,
-                start_batch=start,
-            )
-
-        return Loop(
-            name="distill",
-            epochs=settings.epochs,
-            steps_per_epoch=len(images) // size,
-            batches=batches,
-            checkpoint=folder / CHECKPOINT,
-            progress=self.progress,
-            checkpoint_seconds=self.settings.runtime.checkpoint_seconds,
-        )
+        """The loop of block-wise distillation."""
+        return self.loop(folder, images, self.settings.distill, name="distill")

@@ -1,0 +1,267 @@
+"""How true ratings are: block-wise distillation on a space whose networks' true accuracies are known.
+
+Each seed is a DNA run in ``seed-S`` as far as its supernet; every metric rates all candidates with it, the ratings are
+summed for every network of the truth and compared. The one-shot baseline (SPOS) sees the same images.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors.torch import load_file, save
+
+from distilnas import ranking
+from distilnas.errors import UsageError
+from distilnas.files import read_json, write_bytes, write_json
+from distilnas.methods import spos
+from distilnas.methods.dna import rate
+from distilnas.ranking.plot import write_scatter
+from distilnas.recipes.dna import DnaRun
+from distilnas.recipes.materials import finish_training
+from distilnas.recipes.running import drive
+from distilnas.recipes.settings import Settings, plain
+from distilnas.recipes.teaching import DnaMaterials
+from distilnas.runtime.progress import Progress, SilentProgress
+from distilnas.runtime.provenance import provenance
+from distilnas.runtime.seeds import derive_seed
+from distilnas.runtime.store import StepRecord, key_of
+from distilnas.space import Choice, SearchSpace, find_space
+from distilnas.tables import RatingTable
+from distilnas.tables.csv import write_ratings_csv
+
+BASELINES = ("params", "macs", "depth")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankSettings:
+    """The recipe ``rank``.
+
+    ``truth``: CSV or JSON of true accuracies (column ``field``). ``digits``: the space whose op indices names of digits
+    mean (02012100); the run's own may cut the same layers into other blocks. ``metrics``: ratings to compare.
+    ``budgets`` (40M, params=2M) are in the truth's own costs. ``one_shot`` None: no such baseline.
+    """
+
+    recipe: Literal["rank"] = "rank"
+    dna: Settings
+    truth: str
+    field: str | None = None
+    digits: str | None = None
+    metrics: tuple[str, ...] = ("relative_l1", "stitched_sqrt_logit_mse")
+    budgets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    one_shot: spos.SposSettings | None = None
+
+    def __post_init__(self) -> None:
+        if not self.metrics or not self.seeds:
+            raise UsageError("a ranking needs at least one metric and one seed: set metrics and seeds.")
+        for metric in self.metrics:
+            replace(self.dna.rate, metric=metric)  # checks its name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values (tuples become lists)."""
+        return plain(asdict(self))
+
+
+class RankRun(DnaRun):
+    """One seed: a DNA run's steps as far as the supernet, then ratings by each metric and their ranking."""
+
+    def __init__(self, *args: Any, ranking_settings: RankSettings) -> None:
+        super().__init__(*args)
+        self.asked = ranking_settings
+
+    @cached_property
+    def truth(self) -> ranking.Columns:
+        """The file of true accuracies."""
+        return ranking.read_columns(Path(self.asked.truth), plain=self.asked.field or ranking.ACCURACY[0])
+
+    @cached_property
+    def networks(self) -> dict[str, Choice]:
+        """The truth's networks as choices of the run's space."""
+        return self._choices(self.search_space)
+
+    def check(self) -> None:
+        super().check()
+        self.truth.pick(*self._accuracy)
+        self._choices(self.resolved[1])
+
+    def _choices(self, space: SearchSpace) -> dict[str, Choice]:
+        digits = find_space(self.asked.digits) if self.asked.digits else None
+        return ranking.NetworkNames(space, digits).choices(self.truth.rows)
+
+    def rate_by(self, metric: str) -> StepRecord:
+        """Rate every candidate by ``metric``."""
+        settings = replace(self.settings.rate, metric=metric)
+
+        def work(folder: Path) -> dict[str, Any]:
+            table = rate(
+                self.supernet,
+                self.teacher_blocks,
+                self._rating_batches,
+                settings,
+                device=self.device,
+                progress=self.progress,
+            )
+            table.save(folder / "ratings.npz")
+            write_ratings_csv(folder / "ratings.csv", table)
+            return {"metric": metric, "num_rated": table.num_rated, "num_images": table.num_images}
+
+        inputs = {"distill": self.distill().key, "rate": plain(asdict(settings))}
+        return self._step(f"ratings/{metric}", inputs, work)
+
+    def train_one_shot(self) -> StepRecord:
+        """Train the one-shot supernet on the same training images."""
+        settings = self.asked.one_shot
+        assert settings is not None
+
+        def work(folder: Path) -> dict[str, Any]:
+            net = self._new_one_shot()
+            loop = self.materials.loop(folder, self.splits.train, settings, name="train one-shot supernet")
+            log = spos.train_one_shot(net, settings, loop, device=self.device, seed=derive_seed(self.settings.seed, 21))
+            tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+            write_bytes(folder / "supernet.safetensors", save(tensors))
+            return finish_training(folder, log)
+
+        inputs = {"data": self.data().key, "space": self.space().key, "one_shot": plain(asdict(settings))}
+        return self._step("one-shot", inputs, work)
+
+    def score_one_shot(self) -> StepRecord:
+        """Score all networks of the truth with the one-shot supernet, on the rating images."""
+        trained = self.train_one_shot()
+
+        def work(folder: Path) -> dict[str, Any]:
+            net = self._new_one_shot()
+            net.load_state_dict(load_file(trained.folder / "supernet.safetensors"))
+            choices = list(self.networks.values())
+            scores = spos.score(
+                net,
+                self._rating_batches,
+                choices=choices,
+                device=self.device,
+                progress=self.progress,
+                max_networks=len(choices),
+            )
+            rows = zip(self.networks, scores.loss.tolist(), scores.accuracy.tolist(), strict=True)
+            write_json(folder / "scores.json", {name: {"loss": loss, "accuracy": hits} for name, loss, hits in rows})
+            return {"num_networks": len(choices)}
+
+        return self._step("one-shot-scores", {"one_shot": trained.key, **self._truth_key}, work)
+
+    def compare(self) -> StepRecord:
+        """Every score against the truth, with scatter plots."""
+        rated = {metric: self.rate_by(metric) for metric in self.asked.metrics}
+        one_shot = self.score_one_shot() if self.asked.one_shot else None
+
+        def work(folder: Path) -> dict[str, Any]:
+            tables = {metric: RatingTable.load(step.folder / "ratings.npz") for metric, step in rated.items()}
+            choices = list(self.networks.values())
+            scores = {metric: -ranking.rating_sums(table, choices) for metric, table in tables.items()}
+            if one_shot:
+                rows = ranking.read_columns(one_shot.folder / "scores.json", plain="loss")
+                scores["one_shot_loss"] = -_in_order(rows.numbers("loss"), self.networks)
+                scores["one_shot_accuracy"] = _in_order(rows.numbers("accuracy"), self.networks)
+            records = {name: self._record(folder, name, values) for name, values in scores.items()}
+            write_json(folder / "ranking.json", records)
+            return {name: record["kendall_tau"] for name, record in records.items()}
+
+        keys = {metric: step.key for metric, step in rated.items()} | ({"one_shot": one_shot.key} if one_shot else {})
+        return self._step("ranking", {"scores": keys, "budgets": list(self.asked.budgets), **self._truth_key}, work)
+
+    def baselines(self) -> dict[str, dict[str, Any]]:
+        """What size alone says of the networks."""
+        choices = list(self.networks.values())
+        depth = {"depth": ranking.depth_scores(self.search_space, choices)}
+        sizes = {cost: ranking.cost_scores(self.search_space, self.costs, cost, choices) for cost in self.costs.costs}
+        found = {name: values for name, values in (sizes | depth).items() if name in BASELINES}
+        return {name: self._record(None, name, values) for name, values in found.items()}
+
+    @property
+    def _accuracy(self) -> tuple[str, ...]:
+        return (self.asked.field,) if self.asked.field else ranking.ACCURACY
+
+    @property
+    def _truth_key(self) -> dict[str, Any]:
+        digest = hashlib.sha256(Path(self.asked.truth).read_bytes()).hexdigest()[:16]
+        return {"truth": digest, "field": self.asked.field, "digits": self.asked.digits}
+
+    def _record(self, folder: Path | None, name: str, scores: np.ndarray) -> dict[str, Any]:
+        """The ranking of ``scores`` (higher is better, in the truth's order)."""
+        budgets = [ranking.parse_budget(text) for text in self.asked.budgets]
+        costs = ranking.cost_numbers(self.truth, {budget.cost for budget in budgets})
+        true = self.truth.numbers(self.truth.pick(*self._accuracy))
+        comparison = ranking.compare(dict(zip(self.networks, scores.tolist(), strict=True)), true, costs)
+        picks = ranking.picks_of(comparison, budgets)
+        if folder is not None:
+            write_scatter(folder / f"{name}.html", comparison, picks, title=f"{name}, seed {self.settings.seed}")
+        return ranking.rank_record(comparison, picks, seed=self.settings.seed)
+
+    def _new_one_shot(self) -> spos.OneShot:
+        number = len(self.data().result["classes"])
+        return spos.build_one_shot(self.search_space, number, seed=derive_seed(self.settings.seed, 20))
+
+
+def run_rank(
+    settings: RankSettings, folder: Path, *, progress: Progress | None = None, until: str | None = None
+) -> dict[str, Any]:
+    """Run all seeds, continuing where ``folder`` stands; returns the content of its ``summary.json``."""
+    if until is not None:
+        raise UsageError(
+            f"the recipe 'rank' runs whole: for the step {until!r} give the run of a seed, e.g. "
+            f"--run {folder / f'seed-{settings.seeds[0]}'}."
+        )
+    progress = progress or SilentProgress()
+    seeds = [_run_seed(settings, seed, folder / f"seed-{seed}", progress) for seed in settings.seeds]
+    taus = {name: [seed["ranking"][name]["kendall_tau"] for seed in seeds] for name in seeds[0]["ranking"]}
+    summary = {
+        "run": folder.name,
+        "recipe": settings.recipe,
+        "kendall_tau": {name: _mean(values) for name, values in taus.items()},
+        "baselines": {name: record["kendall_tau"] for name, record in seeds[0]["baselines"].items()},
+        "seeds": seeds,
+    }
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _run_seed(settings: RankSettings, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
+    dna = replace(settings.dna, seed=seed)
+    progress.message(f"seed {seed}")
+
+    def finish(run: RankRun) -> dict[str, Any]:
+        steps = {"data": run.data(), "teacher": run.teacher(), "distill": run.distill(), "ranking": run.compare()}
+        steps |= {f"rate {metric}": run.rate_by(metric) for metric in settings.metrics}
+        if settings.one_shot:
+            steps |= {"one-shot": run.train_one_shot(), "one-shot-scores": run.score_one_shot()}
+        tested = run.evaluate_teacher()
+        return {
+            "seed": seed,
+            "teacher": run.teacher().result["name"],
+            "teacher_top1": tested.result["top1"],
+            "ranking": read_json(steps["ranking"].folder / "ranking.json"),
+            "baselines": run.baselines(),
+            "seconds": {name: round(step.seconds, 1) for name, step in steps.items()},
+            "provenance": provenance(seed=seed, config_hash=key_of(settings.to_dict()), device=run.device.name),
+        }
+
+    materials = DnaMaterials(dna, progress=progress)
+    return drive(
+        folder,
+        dna,
+        lambda run: RankRun(run, materials, ranking_settings=settings),
+        steps={},
+        finish=finish,
+        until=None,
+    )
+
+
+def _in_order(scores: Mapping[str, float], names: Mapping[str, Any]) -> np.ndarray:
+    return np.array([scores[name] for name in names])
+
+
+def _mean(values: list[float]) -> dict[str, Any]:
+    """Mean and standard error over the seeds, and the values themselves."""
+    mean, stderr = ranking.mean_stderr(values) if len(values) > 1 else (values[0], None)
+    return {"mean": mean, "stderr": stderr, "values": values}

@@ -1,0 +1,108 @@
+"""From images and a table of true accuracies to rank correlations, for block-wise ratings and the one-shot baseline."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from scipy.stats import kendalltau
+from tiny_run import CONFIG, write_images
+
+from distilnas.errors import UsageError
+from distilnas.ranking import NetworkNames, rating_sums
+from distilnas.recipes.catalogue import load_settings, run_recipe
+from distilnas.space import SearchSpace
+from distilnas.tables import RatingTable
+
+OPS = ["id", "mb_k3_e2_relu"]
+SPACE = {
+    "schema": 1,
+    "name": "tiny",
+    "stem": {"width": 8, "stride": 1, "act": "relu"},
+    "ops": OPS,
+    "blocks": [{"stride": s, "cells": [{"width": w, "depth": 1}]} for s, w in ((4, 8), (2, 16), (2, 16), (2, 24))],
+    "head": {"width": 16, "act": "relu"},
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All 16 networks, their accuracy the share of layers that are not left out."""
+    folder = tmp_path_factory.mktemp("rank")
+    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    truth = {f"{i:04b}": {"accuracy": 50 + 10 * f"{i:04b}".count("1") + i / 100, "macs": 100 + i} for i in range(16)}
+    (folder / "truth.json").write_text(json.dumps(truth))
+    dna = {
+        **CONFIG,
+        "data": {**CONFIG["data"], "path": str(write_images(folder / "images"))},
+        "space": {"file": str(folder / "space.yaml"), "depths": "separate"},
+    }
+    one_shot = {"epochs": 1, "batch_size": 16, "augment": {"crop": "none"}}
+    recipe = {
+        "recipe": "rank",
+        "dna": dna,
+        "truth": str(folder / "truth.json"),
+        "digits": str(folder / "space.yaml"),
+        "budgets": ["110"],
+        "seeds": [0, 1],
+        "one_shot": one_shot,
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.fixture(scope="module")
+def ranked(config: Path) -> tuple[Path, dict[str, Any]]:
+    folder = config.parent / "run"
+    return folder, run_recipe(load_settings(str(config)), folder)
+
+
+def test_every_score_is_compared(ranked: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = ranked
+    scores = {"relative_l1", "stitched_sqrt_logit_mse", "one_shot_loss", "one_shot_accuracy"}
+    assert set(summary["kendall_tau"]) == scores
+    assert len(summary["seeds"]) == 2
+    assert summary["baselines"]["depth"] > 0.8  # the truth is nearly the depth; its ties cost something
+    assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    for name in scores:
+        assert (folder / "seed-1" / "ranking" / f"{name}.html").is_file()
+
+
+def test_tau_is_that_of_the_stored_tables(ranked: tuple[Path, dict[str, Any]], config: Path) -> None:
+    """A reader recomputes it with scipy from the rating table alone."""
+    folder, summary = ranked
+    truth = json.loads((config.parent / "truth.json").read_text())
+    space = SearchSpace.from_dict(json.loads((folder / "seed-0" / "space" / "space.json").read_text()))
+    choices = NetworkNames(space, SearchSpace.from_dict(SPACE)).choices(truth)
+    for metric in ("relative_l1", "stitched_sqrt_logit_mse"):
+        table = RatingTable.load(folder / "seed-0" / "ratings" / metric / "ratings.npz")
+        sums = rating_sums(table, list(choices.values()))
+        tau = kendalltau(-np.asarray(sums), [row["accuracy"] for row in truth.values()]).statistic
+        assert summary["kendall_tau"][metric]["values"][0] == pytest.approx(tau)
+
+
+def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path) -> None:
+    folder, summary = ranked
+    times = {p: p.stat().st_mtime_ns for p in folder.rglob("step.json")}
+    again = run_recipe(load_settings(str(config)), folder)
+    assert again["kendall_tau"] == summary["kendall_tau"]
+    assert times == {p: p.stat().st_mtime_ns for p in folder.rglob("step.json")}
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("metrics=[relativ_l1]", "did you mean 'relative_l1'"),
+        ("seeds=[]", "at least one metric and one seed"),
+        ("truth=nowhere.json", "nowhere.json"),
+        ("field=acc", "needs a column 'acc'"),
+        ("digits=nas-bench-macro", "is no network of space"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path: Path, config: Path, override: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        run_recipe(load_settings(str(config), (override,)), tmp_path / "run")
+    assert not (tmp_path / "run" / "seed-0" / "run.json").exists()
