@@ -25,8 +25,9 @@ $(VENV)/.installed-dev: pyproject.toml
 quickstart: setup
 	$(BIN)/distilnas run quickstart
 
+# Two processes of one thread each, whole files at a time.
 test: setup-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup-dev
 	$(BIN)/python -m pytest -m slow

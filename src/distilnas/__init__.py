@@ -72,7 +72,7 @@ class _TimmLoader(Loader):
 def _register() -> None:
     """Idempotent, because a module is imported once."""
     try:
-        for module in ("registration", "darts.registry"):
+        for module in ("registration", "darts.registry", "cifar_resnet"):
             importlib.import_module(f"distilnas.networks.{module}")
     except Exception:  # somebody else's import of timm must not fail because of us
         logging.getLogger(__name__).warning("distilnas's networks could not be registered in timm", exc_info=True)

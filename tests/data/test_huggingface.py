@@ -155,7 +155,9 @@ def test_damaged_images_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert _numbers(train) == [0, 1, 2, 3, 5, 6, 7, 8]
 
 
-def test_wrong_places(tmp_path: Path) -> None:
+def test_wrong_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     for path in (str(tmp_path / "nowhere"), "./cifar10", "../x"):
         with pytest.raises(UsageError, match="no such path"):
             read_hf(path)

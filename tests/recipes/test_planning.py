@@ -47,7 +47,7 @@ POSITIVE = st.floats(0, 1e6)
 
 def probed(seconds: float = 2.0, *, batch: int, memory_mb: float | None = 100.0) -> Probed:
     """A measurement in which every part takes so long at every size, at 1 MB an image."""
-    values = dict.fromkeys(("step", "pass", "targets", "rate", "path"), seconds)
+    values: dict[str, float] = dict.fromkeys(("step", "pass", "targets", "rate", "path"), seconds)
     sample = Sample(images=batch, steps=3, seconds=values, memory_mb=memory_mb)
     half = dataclasses.replace(sample, images=batch // 2, memory_mb=memory_mb and memory_mb - batch / 2)
     return Probed(samples=(half, sample), wanted=batch)
@@ -167,6 +167,9 @@ def test_counts_without_images(data: dict[str, Any], given_images: int | None, e
 def test_a_number_must_be_known(images: Path):
     with pytest.raises(UsageError, match="Give it with --images"):
         planned_images(DataSettings(path="imagenette"), seed=0, rating_images=0, resolution=32)
+    pattern = DataSettings(source="wds", path="nowhere/train-{000..146}.tar")
+    found = planned_images(pattern, seed=0, rating_images=0, resolution=32, images=100, classes=2)
+    assert (found.classes, found.count("train")) == (2, 75)  # 20 test and 5 validation images
     with pytest.raises(UsageError, match="leave them out"):
         planned_images(DataSettings(path=str(images)), seed=0, rating_images=0, resolution=32, images=100)
 
@@ -331,11 +334,9 @@ def test_checkpoint_has_the_size_of_a_real_one(name: str, ema: float | None, tmp
 
 def test_seconds_by_formula(images: Path, tmp_path: Path, fixed: None):
     """Epochs times steps times the seconds of one, and twice as many epochs take twice as long."""
-    found, twice = (
-        seconds(plan(tiny_settings(tmp_path, images, *more), seconds=1))
-        for more in ((), ("distill.epochs=4", "retrain.epochs=2"))
-    )
-    counts = plan(tiny_settings(tmp_path, images), seconds=1).images
+    once = plan(tiny_settings(tmp_path, images), seconds=1)
+    found, counts = seconds(once), once.images
+    twice = seconds(plan(tiny_settings(tmp_path, images, "distill.epochs=4", "retrain.epochs=2"), seconds=1))
     steps, tests = counts["train"] // 16, 2.0 * counts["validation"] / counts["test"]
     assert found["distill"] == pytest.approx(2 * steps * 2.0, abs=0.2)
     assert found["retrain"] == pytest.approx(counts["train"] // 24 * 2.0 + tests)
@@ -380,6 +381,8 @@ def test_what_does_not_fit_gets_a_micro_batch(
     assert any("rate.batch_size" in text for text in forecast.advice)
     monkeypatch.setattr(Meter, "limit_mb", 1e6)
     assert not plan(settings, seconds=1).advice
+    monkeypatch.setattr(Meter, "limit_mb", 90.0)
+    assert any("not even 2 images" in text for text in plan(settings, seconds=1).advice)
 
 
 @pytest.mark.parametrize(
@@ -413,6 +416,8 @@ def test_rounds_are_the_sum_of_their_runs(images: Path, tmp_path: Path, fixed: N
     assert found["round-3/distill"] == found["round-2/distill"]
     assert found["round-1/teacher"] > found["round-2/teacher"]  # only the first teacher is fitted
     assert any("round 2" in text for text in forecast.assumptions)
+    with pytest.raises(UsageError, match="stands in for the student of a search"):
+        plan(settings, seconds=1, architecture=Architecture.parse(TEXT))
     single = parse(recipe | {"rounds": 1}, ProgressiveSettings)
     assert all(name.startswith("round-1/") for name in seconds(plan(single, seconds=1)))
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from distilnas.recipes.solving import random_choices
 from distilnas.solve import Limit, search_problem, solve, to_choice
-from distilnas.space import Architecture, SearchSpace
+from distilnas.space import Architecture, Choice, SearchSpace
 from distilnas.tables import CellRatings, CostTable, RatingTable
 
 _DRAWS = 1000
@@ -17,13 +17,13 @@ def guess_architecture(space: SearchSpace, costs: CostTable, limits: tuple[Limit
     is none.
     """
 
-    def macs(choice: object) -> int:
-        return costs.total(space, choice)["macs"]  # type: ignore[arg-type]
-
-    drawn = random_choices(space, _DRAWS, seed)
-    kept = [c for c in drawn if all(limit.allows(costs.total(space, c)[limit.cost]) for limit in limits)]
+    kept: dict[Choice, int] = {}
+    for choice in random_choices(space, _DRAWS, seed):
+        total = costs.total(space, choice)
+        if all(limit.allows(total[limit.cost]) for limit in limits):
+            kept[choice] = total["macs"]
     if kept:
-        return space.architecture(max(kept, key=macs))
+        return space.architecture(max(kept, key=lambda choice: kept[choice]))
     (found,) = solve(search_problem(space, _indifferent(space), costs), limits)
     return space.architecture(to_choice(space, found.choices))
 

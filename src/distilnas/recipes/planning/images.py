@@ -1,9 +1,9 @@
 """The images of a planned run: its own where they lie here, else as many stand-ins as it will have."""
 
 import io
+import re
 import time
 from dataclasses import dataclass, replace
-from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ KNOWN = {
 _PHOTO = (500, 400)  # at 224 pixels; about the mean size of ImageNet's photographs
 _USUAL_RESOLUTION = 224
 _CIFAR_SIDE = 32
+_PATTERN = re.compile(r"[*?\[{]")
 _PICTURES = 16
 _GRAIN, _QUALITY = 20, 90
 PARTS = ("train", "validation", "rating", "test")
@@ -161,9 +162,12 @@ def _encoded(number: int, size: tuple[int, int], kind: str) -> bytes:
 
 
 def _is_here(data: DataSettings) -> bool:
-    """A pattern of shards counts as here: reading it says what is wrong."""
-    path = data.path or ""
-    return data.source in ("digits", "synthetic") or has_magic(path) or "{" in path or Path(path).expanduser().exists()
+    """A pattern of shards counts as here where its folder is: reading it says what is wrong."""
+    if data.source in ("digits", "synthetic"):
+        return True
+    path = Path(data.path or "").expanduser()
+    patterned = [number for number, part in enumerate(path.parts) if _PATTERN.search(part)]
+    return Path(*path.parts[: patterned[0]]).exists() if patterned else path.exists()
 
 
 def _known(data: DataSettings) -> tuple[str, tuple[int, int, int] | None]:

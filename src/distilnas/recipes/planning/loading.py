@@ -12,7 +12,7 @@ from distilnas.recipes.planning.meter import FEWEST
 from distilnas.runtime.seeds import derive_rng
 
 _BATCH, _BATCH_OF_PROCESS = 32, 8
-_MOST_IMAGES = 4096
+_MOST_IMAGES = 1024
 _DRAWN = 32
 _MIB = 2**20
 

@@ -53,6 +53,10 @@ def plan(
     """
     if devices < 1 or seconds <= 0:
         raise UsageError(f"devices must be at least 1 and seconds above 0, got {devices} and {seconds}.")
+    if architecture is not None and not isinstance(settings, Settings):
+        raise UsageError(
+            f"an architecture stands in for the student of a search; the recipe is {settings.recipe!r}: leave it out."
+        )
     planner = _Planner(seconds, images, classes, progress)
     if isinstance(settings, Settings):
         parts, runtime = [planner.search("", settings, architecture, own)[0]], settings.runtime
@@ -98,7 +102,9 @@ class _Planner:
         first, found = self.search("round-1/", settings.dna, None, None)
         if settings.rounds == 1:
             return [first]
-        data = settings.dna.data
+        data, images = settings.dna.data, first.bench.images
+        if not images.real:
+            self._classes = images.classes
         resolution = data.resolution or found.blocks.partition.image_shape[-1]
         grown, pixels = settings.scale.absolute(found.teacher).apply(found.student, resolution)
         network = Network(architecture=grown, preprocessing=Preprocessing(resolution=pixels), trained=None)
@@ -113,7 +119,7 @@ class _Planner:
         teacher = OwnTeacher(
             key="scaled",
             preprocessing=Preprocessing(resolution=data.resolution or pixels),
-            module=StudentNet(grown, num_classes=first.bench.images.classes),
+            module=StudentNet(grown, num_classes=images.classes),
         )
         taught = TeacherSettings(student="scaled", partition=settings.dna.teacher.partition)
         second, _ = self.search("round-2/", replace(settings.dna, teacher=taught), None, teacher)
@@ -141,7 +147,9 @@ class _Planner:
             usual_classes=_teacher_classes(settings.teacher),
         )
         search = build_search(settings, materials, images.classes, architecture)
-        bench, steps = search_steps(settings, materials, images, search, seconds=self._share())
+        bench, steps = search_steps(
+            settings, materials, images, search, seconds=self._share(), keys="dna." if prefix else ""
+        )
         counts = profile(StudentNet(search.student, num_classes=images.classes), materials.preprocessing.resolution)
         which = "the architecture given" if architecture else "the largest in MACs of 1,000 random ones in the budget"
         student = (
@@ -216,9 +224,10 @@ def _joined(recipe: str, parts: list[_Part], devices: int, workers: int) -> Fore
             "Loading is taken to go on beside the computing; on a CPU both want the same cores, so it may take longer."
         )
     if devices > 1:
+        shared = ", ".join(step.name for part in parts for step in part.named if step.parallel)
         assumptions.append(
-            f"A run uses one device today. {devices} devices are a projection: the computing of the steps marked "
-            f"parallel divided by {devices} at {EFFICIENCY:.0%} efficiency; loading, tests and solving are not divided."
+            f"A run uses one device today. {devices} devices are a projection: the computing of {shared} divided by "
+            f"{devices} at {EFFICIENCY:.0%} efficiency; loading, tests and solving are not divided."
         )
     return Forecast(
         recipe=recipe,

@@ -98,11 +98,17 @@ def build_search(
 
 
 def search_steps(
-    settings: Settings, materials: DnaMaterials, images: PlannedImages, search: Search, *, seconds: float
+    settings: Settings,
+    materials: DnaMaterials,
+    images: PlannedImages,
+    search: Search,
+    *,
+    seconds: float,
+    keys: str = "",
 ) -> tuple[Bench, tuple[StepForecast, ...]]:
-    """The steps in the run's order, and the bench with what was measured on the way."""
+    """The steps in the run's order, and the bench with what was measured on the way; ``keys`` as for ``Bench``."""
     shares = {name: share for name, share in _SHARES.items() if name != "teacher" or settings.teacher.fit}
-    bench = Bench(materials, images, seconds=seconds, shares=shares)
+    bench = Bench(materials, images, seconds=seconds, shares=shares, keys=keys)
     build = partial(
         StudentNet,
         search.student,

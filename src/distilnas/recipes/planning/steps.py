@@ -27,11 +27,19 @@ class Bench:
     """What the forecasts of one run measure with, and what they find on the way (``probe``, ``advice``).
 
     ``seconds``: for all measurements. ``shares``: a weight for each by name; what one does not use, later ones may.
+    ``keys``: what comes before a setting's name in the configuration.
     """
 
     def __init__(
-        self, materials: Materials, images: PlannedImages, *, seconds: float, shares: Mapping[str, float]
+        self,
+        materials: Materials,
+        images: PlannedImages,
+        *,
+        seconds: float,
+        shares: Mapping[str, float],
+        keys: str = "",
     ) -> None:
+        self._keys = keys
         self.materials, self.images = materials, images
         self.device, self.meter = materials.device, Meter(materials.device)
         self.resolution = materials.preprocessing.resolution
@@ -89,8 +97,10 @@ class Bench:
         if memory is None or limit is None or needed is None or needed <= limit:
             return
         fits = largest_piece(batch, memory, limit - (needed - memory.at(probed.wanted)), even=even)
-        remedy = f"set {key}.micro_batch={fits}" if fits else "not even 2 images fit: lower data.resolution"
-        self.advice.append(f"{key} needs {needed / 1e3:.1f} GB of {limit / _USED / 1e3:.1f} GB: {remedy}.")
+        remedy = f"set {self._keys}{key}.micro_batch={fits}" if fits else "not even 2 images fit: lower data.resolution"
+        self.advice.append(
+            f"{key} needs {needed / 1e3:.1f} GB, more than {_USED:.0%} of {limit / _USED / 1e3:.1f} GB: {remedy}."
+        )
 
     def _take(self, name: str) -> float:
         """Seconds for ``name``: its share of what is left among those not measured yet."""
