@@ -18,7 +18,7 @@ from distilnas.recipes.planning.disk import weights_mb
 from distilnas.recipes.planning.forecast import EFFICIENCY, Forecast, StepForecast
 from distilnas.recipes.planning.images import PARTS, PlannedImages, planned_images
 from distilnas.recipes.planning.search import Search, build_search, search_steps
-from distilnas.recipes.planning.steps import Bench, data_step, export_step, report_step, test_step, training_step
+from distilnas.recipes.planning.steps import Bench, data_step, export_step, report_step, testing_step, training_step
 from distilnas.recipes.progressive import ProgressiveSettings
 from distilnas.recipes.retraining import RetrainSettings
 from distilnas.recipes.settings import OWN, Settings, TeacherSettings
@@ -184,7 +184,7 @@ class _Planner:
             data_step(bench),
             StepForecast(name="network", disk_mb=weights_mb(build()) if network.trained is not None else 0.0),
             trained,
-            test_step(bench, "evaluate", tested),
+            testing_step(bench, "evaluate", tested),
             export_step(build()),
             report_step(),
         )

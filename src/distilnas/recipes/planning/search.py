@@ -24,8 +24,8 @@ from distilnas.recipes.planning.steps import (
     export_step,
     report_step,
     scaled_note,
-    test_step,
-    test_work,
+    testing_step,
+    testing_work,
     timed,
     training_step,
 )
@@ -122,7 +122,7 @@ def search_steps(
     rated, additivity = _rate(bench, settings, search)
     tested = bench.passes("evaluate", build())
     retrained = training_step(bench, "retrain", "retrain", build, settings.retrain, tested)
-    evaluated = test_step(bench, "evaluate", tested)
+    evaluated = testing_step(bench, "evaluate", tested)
     return bench, (
         data_step(bench),
         teacher,
@@ -134,7 +134,7 @@ def search_steps(
         additivity,
         retrained,
         evaluated,
-        test_step(bench, "evaluate-teacher", teacher_tested),
+        testing_step(bench, "evaluate-teacher", teacher_tested),
         *_random(settings, retrained, evaluated),
         export_step(build()),
         report_step(),
@@ -142,7 +142,7 @@ def search_steps(
 
 
 def _teacher(bench: Bench, settings: Settings, search: Search, tested: Probed) -> StepForecast:
-    checking = test_work(bench, tested, "validation", 1)
+    checking = testing_work(bench, tested, "validation", 1)
     describing = Work(fixed=search.seconds["teacher"])
     step = StepForecast(name="teacher", memory_mb=bench.memory(tested), disk_mb=weights_mb(search.blocks.model))
     if settings.teacher.fit is not None:

@@ -150,7 +150,7 @@ def training_step(
         name=name,
         works=(
             Work(compute=compute, load=load, fixed=start + probed.start, parallel=True),
-            test_work(bench, tested, "validation", settings.epochs),
+            testing_work(bench, tested, "validation", settings.epochs),
         ),
         memory_mb=bench.memory(probed),
         disk_mb=weights_mb(model),
@@ -159,7 +159,7 @@ def training_step(
     )
 
 
-def test_work(bench: Bench, tested: Probed, part: str, times: int) -> Work:
+def testing_work(bench: Bench, tested: Probed, part: str, times: int) -> Work:
     """So many tests of a network on the images of a part."""
     images = bench.images.count(part)
     load, start = bench.loading(None).of(images, times)
@@ -167,9 +167,9 @@ def test_work(bench: Bench, tested: Probed, part: str, times: int) -> Work:
     return Work(compute=compute, load=load, fixed=start)
 
 
-def test_step(bench: Bench, name: str, tested: Probed) -> StepForecast:
+def testing_step(bench: Bench, name: str, tested: Probed) -> StepForecast:
     """Top-1 and top-5 of a network on the test images, which are gone through once for each."""
-    return StepForecast(name=name, works=(test_work(bench, tested, "test", 2),), memory_mb=bench.memory(tested))
+    return StepForecast(name=name, works=(testing_work(bench, tested, "test", 2),), memory_mb=bench.memory(tested))
 
 
 def export_step(model: nn.Module) -> StepForecast:
