@@ -3,9 +3,9 @@
     w_i = relu(a_i) / max(sum_j relu(a_j), 1e-8)    over the candidates of the node that are alive
 
 A candidate whose weight falls below the node's threshold is deleted for good. The weights do not change when a_v is
-scaled, so a_v is orthogonal to its gradient, and gradient descent without momentum never shortens it. They sum to 1, so
-that one of up to 1 / threshold candidates always stays; here the largest of a node is never deleted, whatever the
-steps were.
+scaled, so a_v is orthogonal to its gradient, and gradient descent without momentum never shortens it. The largest of n
+weights is at least 1 / n, above the threshold of 0.15 / n, so a node never loses all its inputs; that holds after any
+steps, since the largest entry of a node is kept above 0.
 """
 
 import torch
@@ -55,11 +55,10 @@ class Choices(nn.Module):
 
     @torch.no_grad()
     def delete(self) -> list[list[int]]:
-        """Delete what is below its node's threshold, but never the largest of a node; returns [row, column] of each."""
+        """Delete what is below its node's threshold, so never the largest of a node; returns [row, column] of each."""
         largest = self.a.masked_fill(~self.alive, float("-inf")).argmax(dim=1, keepdim=True)
         self.a.scatter_(1, largest, self.a.gather(1, largest).clamp_min(_LEAST))
         dead = self.alive & (self.weights() < self.thresholds)
-        dead.scatter_(1, largest, False)
         self.alive &= ~dead
         return dead.nonzero().tolist()
 
