@@ -21,6 +21,7 @@ from distilnas.runtime.device import Device
 T = TypeVar("T")
 FEWEST, MOST = 3, 60
 _GROWTH = 4
+_SMALLER = 0.05  # of the seconds, for each size below the wanted one
 _FORCED = 2  # sizes that are measured whatever they take: two make a line
 _MB = 1e6
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -151,8 +152,8 @@ class Meter:
 
 
 def grow(measure: Measure, wanted: int, *, seconds: float, limit_mb: float | None = None) -> Probed:
-    """``measure`` at ``sizes(wanted)``, as far as the seconds and the memory allow: a larger size is left
-    out where it would take too long or too much.
+    """``measure`` at ``sizes(wanted)``, as far as the seconds and the memory allow: a larger size is left out where it
+    would take too long or too much.
 
     Raises ``UsageError`` where not even the smallest fits the device's memory.
     """
@@ -164,7 +165,7 @@ def grow(measure: Measure, wanted: int, *, seconds: float, limit_mb: float | Non
             break
         start = time.monotonic()
         try:
-            samples.append(measure(images, end if images == wanted else start))
+            samples.append(measure(images, end if images == wanted else start + _SMALLER * seconds))
         except torch.OutOfMemoryError as error:
             if not samples:
                 raise UsageError(
