@@ -24,7 +24,7 @@ from distilnas.recipes import inputs
 from distilnas.recipes.planning import EFFICIENCY, Forecast, StepForecast, plan
 from distilnas.recipes.planning import steps as planning_steps
 from distilnas.recipes.planning.disk import checkpoint_mb
-from distilnas.recipes.planning.forecast import Line, Work, largest_piece, line_through
+from distilnas.recipes.planning.forecast import Line, Work, largest_piece, line_through, seconds_at
 from distilnas.recipes.planning.images import planned_images, stand_ins
 from distilnas.recipes.planning.loading import hold, measure_loading
 from distilnas.recipes.planning.meter import Meter, Probed, Sample, grow, sizes
@@ -84,6 +84,16 @@ def test_line_never_falls_and_one_point_goes_through_the_origin():
     assert line_through([(4, 10.0), (8, 9.0)]).at(100) == 9.0
     assert line_through([(4, 10.0)]).at(8) == 20.0
     assert line_through([(4, 10.0)], origin=10.0).at(8) == 10.0
+
+
+@given(part=st.floats(0, 0.5), x=st.integers(2, 16), far=st.integers(32, 512), noise=st.floats(-0.9, 0.9))
+def test_seconds_follow_the_line_within_bounds(part: float, x: int, far: int, noise: float):
+    """A step of which so large a part does not grow is found; whatever noise does, half to all grows from the last."""
+    true = Line(start=part, slope=(1 - part) / (2 * x))  # 1 s at 2 x images
+    assert seconds_at([(x, true.at(x)), (2 * x, 1.0)], far) == pytest.approx(true.at(far))
+    noisy = seconds_at([(x, true.at(x) * (1 + noise)), (2 * x, 1.0)], far)
+    assert (1 + far / (2 * x)) / 2 - 1e-9 <= noisy <= far / (2 * x) + 1e-9
+    assert seconds_at([(x, 5.0), (2 * x, 3.0)], 2 * x) == 3.0
 
 
 @given(compute=POSITIVE, load=POSITIVE, fixed=POSITIVE, devices=st.integers(1, 64))

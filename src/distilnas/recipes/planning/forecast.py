@@ -30,6 +30,18 @@ def line_through(points: Sequence[tuple[int, float]], *, origin: float = 0.0) ->
     return Line(start=y - slope * x, slope=slope)
 
 
+def seconds_at(points: Sequence[tuple[int, float]], images: int) -> float:
+    """The seconds of a step at so many images, of (images, seconds) up to those at most.
+
+    Along the line through the last two points, where the part that does not grow with the images is taken to be from
+    nothing to half of the last: with few images noise could tell anything.
+    """
+    size, seconds = points[-1]
+    each = seconds / size
+    slope = min(max(line_through(points).slope, each / 2), each)
+    return seconds + slope * (images - size)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """Seconds of computing and of loading images, ``fixed`` ones beside them; ``parallel``: several devices share the

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from distilnas.errors import UsageError
-from distilnas.recipes.planning.forecast import Line, line_through
+from distilnas.recipes.planning.forecast import Line, line_through, seconds_at
 from distilnas.runtime.device import Device
 
 T = TypeVar("T")
@@ -59,8 +59,7 @@ class Probed:
 
     def seconds(self, part: str = "step") -> float:
         """Seconds of a part of one step at the wanted size."""
-        points = [(sample.images, sample.seconds[part]) for sample in self.samples]
-        return line_through(points).at(self.wanted)
+        return seconds_at([(sample.images, sample.seconds[part]) for sample in self.samples], self.wanted)
 
     @property
     def start(self) -> float:

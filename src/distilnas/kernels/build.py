@@ -1,0 +1,74 @@
+"""The compiled kernels: built from our shipped source at first use, kept per user, shared by all processes."""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+SWITCH = "DISTILNAS_KERNELS"
+_COMPILERS = ("g++", "clang++")
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+_SECONDS = 120
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where there are none: then PyTorch's own are to be used.
+
+    They are compiled once per source and processor into ``~/.cache/distilnas/kernels`` (``XDG_CACHE_HOME``) with the
+    first of g++ and clang++ on the PATH. The environment variable ``DISTILNAS_KERNELS=off`` turns them off. Never
+    raises; why there are none is logged once.
+    """
+    if os.environ.get(SWITCH) == "off":
+        _log.info("fast kernels are turned off by %s", SWITCH)
+        return None
+    try:
+        return ctypes.CDLL(str(_built()))
+    except (OSError, subprocess.SubprocessError, RuntimeError) as error:
+        detail = getattr(error, "stderr", None) or error
+        _log.info("PyTorch's own depthwise convolutions are used, no faster ones could be compiled: %s", detail)
+        return None
+
+
+def _built() -> Path:
+    """The compiled file; made where it is missing."""
+    source = (resources.files("distilnas.kernels") / "depthwise.cpp").read_bytes()
+    digest = hashlib.sha256(b"\0".join([source, " ".join(_FLAGS).encode(), _processor().encode()])).hexdigest()
+    folder = _cache()
+    target = folder / f"depthwise-{digest[:16]}.so"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder) as aside:
+            _compile(source, Path(aside) / target.name)
+            os.replace(Path(aside) / target.name, target)  # several processes may race: each file is whole
+    return target
+
+
+def _compile(source: bytes, output: Path) -> None:
+    compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
+    if compiler is None:
+        raise RuntimeError(f"no compiler ({' or '.join(_COMPILERS)}) on the PATH")
+    _log.info("compiling fast depthwise convolutions with %s", compiler)
+    command = [compiler, *_FLAGS, "-x", "c++", "-", "-o", str(output)]
+    subprocess.run(command, input=source, check=True, capture_output=True, timeout=_SECONDS)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distilnas" / "kernels"
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on; a home folder may be shared by different machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.platform() + platform.processor()
+    return "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part")))
