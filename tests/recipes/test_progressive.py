@@ -16,7 +16,7 @@ from distilnas.recipes.catalogue import load_settings, run_recipe
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("progressive")
     dna = {**CONFIG, "data": {**CONFIG["data"], "path": str(write_images(folder / "images"))}}
-    scale = {"params": "100%", "classes": 3}
+    scale = {"params": "100%"}
     recipe = {"recipe": "progressive", "rounds": 2, "dna": dna, "scale": scale, "retrain": CONFIG["retrain"]}
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(recipe))
@@ -28,7 +28,7 @@ def test_two_rounds(tmp_path: Path, config: Path) -> None:
     settings = load_settings(str(config))
     summary = run_recipe(settings, tmp_path)
     first, second = summary["rounds"]
-    assert first["scaled"]["params"] <= first["teacher"]["params"]
+    assert 0.8 * first["teacher"]["params"] < first["scaled"]["params"] <= first["teacher"]["params"]
     assert second["teacher"]["params"] == first["scaled"]["params"]
     assert second["teacher"]["top1"] == pytest.approx(first["scaled"]["top1"])
     assert "scaled" not in second
@@ -42,3 +42,19 @@ def test_two_rounds(tmp_path: Path, config: Path) -> None:
 def test_single_steps_belong_to_a_round(tmp_path: Path, config: Path) -> None:
     with pytest.raises(UsageError, match="round-1"):
         run_recipe(load_settings(str(config)), tmp_path, until="solve")
+
+
+def test_a_moved_folder_continues_and_other_settings_change_nothing(tmp_path: Path, config: Path) -> None:
+    settings = load_settings(str(config), ("rounds=1",))
+    run_recipe(settings, tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    written = (tmp_path / "b" / "config.yaml").read_text()
+    with pytest.raises(UsageError, match="another configuration"):
+        run_recipe(load_settings(str(config), ("rounds=1", "dna.seed=5")), tmp_path / "b")
+    assert (tmp_path / "b" / "config.yaml").read_text() == written
+    more = load_settings(str(config), ("dna.distill.blocks=null",))
+    found = run_recipe(more, tmp_path / "b")
+    (tmp_path / "b").rename(tmp_path / "c")
+    times = {p.relative_to(tmp_path / "c"): p.stat().st_mtime_ns for p in (tmp_path / "c").rglob("step.json")}
+    assert run_recipe(more, tmp_path / "c")["rounds"] == found["rounds"]
+    assert times == {p.relative_to(tmp_path / "c"): p.stat().st_mtime_ns for p in (tmp_path / "c").rglob("step.json")}

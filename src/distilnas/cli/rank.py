@@ -92,7 +92,7 @@ def rank(
     comparison = ranking.compare(
         _scores(source, known),
         true.numbers(column),
-        _costs(costs, true, known, {budget.cost for budget in budgets}),
+        _costs(source, costs, true, known, {budget.cost for budget in budgets}),
         lower_is_better=lower,
         common=common,
     )
@@ -150,12 +150,31 @@ def _summed(source: Source, known: Known) -> Any:
     return ranking.cost_scores(known.space, table, source.baseline, choices)
 
 
-def _costs(path: Path | None, true: "Columns", known: Known | None, wanted: set[str]) -> dict[str, dict[str, float]]:
+def _costs(
+    source: Source, path: Path | None, true: "Columns", known: Known | None, wanted: set[str]
+) -> dict[str, dict[str, float]]:
     """The wanted costs by cost and network, from their own file or else the truth's."""
     from distilnas.ranking import cost_numbers, read_columns
 
     columns = _spelled(read_columns(path, plain="macs"), known) if path else true
+    if path is None and source.run and known:
+        own = _own_costs(source.run, known, wanted - {"macs" if c == "flops" else c for c in true.columns})
+        return own | cost_numbers(columns, wanted - set(own))
     return cost_numbers(columns, wanted)
+
+
+def _own_costs(run: Path, known: Known, wanted: set[str]) -> dict[str, dict[str, float]]:
+    """What the run's cost table says, where the truth does not."""
+    from distilnas.ranking import cost_scores
+    from distilnas.tables import CostTable
+
+    path = run / "cost" / "costs.npz"
+    if not wanted or not path.exists():
+        return {}
+    table = CostTable.load(path)
+    choices = list(known.choices.values())
+    values = {cost: cost_scores(known.space, table, cost, choices) for cost in wanted & set(table.costs)}
+    return {cost: dict(zip(known.choices, row.tolist(), strict=True)) for cost, row in values.items()}
 
 
 def _spelled(columns: "Columns", known: Known | None) -> "Columns":

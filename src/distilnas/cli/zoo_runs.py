@@ -61,7 +61,8 @@ def find_network(networks: Sequence[RunNetwork], prefix: str) -> RunNetwork:
 
 def _runs(folders: Sequence[Path]) -> Iterator[Path]:
     for folder in folders:
-        runs = [folder] if (folder / "run.json").is_file() else sorted(p.parent for p in folder.glob("*/run.json"))
+        deeper = (p.parent for pattern in ("*/run.json", "*/*/run.json") for p in folder.glob(pattern))
+        runs = [folder] if (folder / "run.json").is_file() else sorted(deeper)
         if not runs:
             raise UsageError(
                 f"{folder} is neither a run nor a folder of runs (no run.json in it); give one with --run."
@@ -70,20 +71,25 @@ def _runs(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _networks(run: RunRecord) -> list[RunNetwork]:
-    """The run's architectures, each with all its roles; none before the run has images and a teacher."""
-    if run.data is None or run.teacher is None:
+    """The run's architectures, each with all its roles; none before the run has images, and a teacher or a student."""
+    resolution = _resolution(run)
+    if run.data is None or resolution is None:
         return []
-    common = {
-        "run": str(run.folder),
-        "resolution": run.teacher.preprocessing.resolution,
-        "num_classes": len(run.data.classes),
-    }
+    common = {"run": str(run.folder), "resolution": resolution, "num_classes": len(run.data.classes)}
     found: dict[str, RunNetwork] = {}
     for fields in (*_solved(run), *_trained(run), *_front(run)):
         network = RunNetwork(**common, **fields)
         seen = found.get(network.name)
         found[network.name] = _merge(seen, network) if seen else network
     return list(found.values())
+
+
+def _resolution(run: RunRecord) -> int | None:
+    """The teacher's; without one, as in a run that only trains a network, that of the first trained student."""
+    if run.teacher is not None:
+        return run.teacher.preprocessing.resolution
+    students = sorted(run.folder.glob("students/*/retrain/student.json"))
+    return read_json(students[0])["preprocessing"]["resolution"] if students else None
 
 
 def _merge(seen: RunNetwork, again: RunNetwork) -> RunNetwork:

@@ -3,9 +3,11 @@
 The steps themselves are timm's and torchvision's; ``applying`` adds a shortcut for small images held in memory.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,6 +158,8 @@ class Augmentation:
             mean=pre.mean,
             separate=True,
         )
+        for part in parts[1].transforms:
+            _keep_a_bit(part)
         return parts[1].transforms
 
 
@@ -214,6 +218,18 @@ def _keeps_exact_size(pre: Preprocessing) -> bool:
 
 def _unchanged(pixels: np.ndarray) -> np.ndarray:
     return pixels
+
+
+def _keep_a_bit(part: Any) -> None:
+    """timm's posterize may keep 0 bits at high magnitudes, which Pillow 13 refuses; here it keeps at least 1."""
+    policies = getattr(part, "policy", [getattr(part, "ops", [])])  # AutoAugment's sub-policies; RandAugment, AugMix
+    for op in itertools.chain.from_iterable(policies):
+        if op.name.startswith("Posterize"):
+            op.level_fn = partial(_at_least_one, op.level_fn)
+
+
+def _at_least_one(level: Callable[..., tuple[int, ...]], *args: Any) -> tuple[int, ...]:
+    return tuple(max(1, bits) for bits in level(*args))
 
 
 def _check_choice(setting: str, value: str, valid: tuple[str, ...]) -> None:

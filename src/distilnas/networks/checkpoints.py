@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from distilnas.errors import UsageError
 from distilnas.networks.zoo import create_entry, zoo_entry
 from distilnas.runtime.weights import State, check_fit, read_state, stored_classes
 
@@ -45,5 +46,8 @@ def create_published(name: str, path: str | Path, *, variant: str | None = None,
 
 
 def _load(model: nn.Module, state: State, path: Path) -> None:
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise UsageError(f"{path} holds weights that are not finite, e.g. {broken[0]}: the file is damaged.")
     check_fit(model, state, path, advice="Choose the network (variant, number of classes) that it belongs to.")
     model.load_state_dict(state, strict=False)  # checked: only counters may be missing

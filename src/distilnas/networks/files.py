@@ -7,6 +7,7 @@
     logits = model(images)
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,15 @@ def load_student(folder: str | Path, *, features_only: bool = False, **kwargs: A
     if features_only:
         return FeatureGetterNet(model, out_indices=tuple(range(len(model.feature_info)))).eval()
     return model.eval()
+
+
+def student_key(folder: str | Path) -> str:
+    """First 16 hex digits of the SHA-256 of a student's weights file; raises ``UsageError`` where there is none."""
+    try:
+        with (Path(folder) / WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise UsageError(f"{folder} is no student's folder: {error}.") from error
 
 
 def _read_weights(path: Path, architecture: Architecture) -> dict[str, Tensor]:

@@ -68,7 +68,7 @@ class DnaRun(StudentRun):
             return result | {"val_top1": self.materials.accuracy(model, self.splits.validation)} | before
 
         own = self.materials.own.key if self.materials.own else None
-        keys = {"data": self.data().key, "teacher": self._plain("teacher"), "own": own}
+        keys = {"data": self.data().key, "teacher": self.settings.teacher.to_dict(), "own": own}
         return self._step("teacher", keys | {"preprocessing": self.preprocessing.to_dict()}, work)
 
     def space(self) -> StepRecord:

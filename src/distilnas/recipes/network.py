@@ -15,16 +15,20 @@ from distilnas.networks.zoo import zoo_entry
 from distilnas.recipes.own import weights_key
 from distilnas.space import Architecture, Scaling
 
+_IMAGENET_CLASSES = 1000
 _CENTRE = 0.875  # the share of an ImageNet image that evaluation keeps, as in timm
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleSettings:
-    """Compound scaling to at most so many ``params`` or ``macs`` (exactly one), counted with ``classes`` classes."""
+    """Compound scaling to at most so many ``params`` or ``macs`` (exactly one), counted with ``classes`` classes.
+
+    ``classes`` None: ImageNet's 1000, as papers count; in a progressive run as many as the images have.
+    """
 
     params: str | int | None = None
     macs: str | int | None = None
-    classes: int = 1000
+    classes: int | None = None
     factors: Scaling = field(default_factory=Scaling)
 
     def __post_init__(self) -> None:
@@ -44,7 +48,7 @@ class ScaleSettings:
         """The scaled architecture and its resolution."""
         cost, amount = self._target
         target = parse_amount(amount)
-        sizes = {"resolution": resolution, "num_classes": self.classes}
+        sizes = {"resolution": resolution, "num_classes": self.classes or _IMAGENET_CLASSES}
         scaled = scale_to(architecture, cost=cost, target=target, scaling=self.factors, **sizes)
         return scaled.architecture, scaled.counts.resolution
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from distilnas.config import flatten
 from distilnas.errors import UsageError
 from distilnas.files import read_json, write_text
 from distilnas.recipes.network import NetworkSettings, ScaleSettings
@@ -17,6 +18,7 @@ from distilnas.recipes.running import write_summary
 from distilnas.recipes.settings import Settings, TeacherSettings, plain
 from distilnas.recipes.summary import run_dna
 from distilnas.runtime.progress import Progress, SilentProgress
+from distilnas.runtime.store import Run
 from distilnas.training import ClassifierSettings
 
 
@@ -24,7 +26,8 @@ from distilnas.training import ClassifierSettings
 class ProgressiveSettings:
     """The recipe ``progressive``: ``rounds`` searches as ``dna`` says, the first under its teacher.
 
-    ``scale``: how large a winner grows before it teaches; a share such as 100% is one of the first teacher's.
+    ``scale``: how large a winner grows before it teaches; a share such as 100% is one of the first teacher's. The first
+    teacher's partition is its own; winners are cut as ``auto`` proposes.
     ``retrain``: how the grown winner is trained.
     """
 
@@ -53,8 +56,9 @@ def run_progressive(
             f"--run {folder / 'round-1'}."
         )
     progress = progress or SilentProgress()
-    write_text(folder / "config.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
     dna, rounds = settings.dna, []
+    _check_begun(dna, folder / "round-1")
+    write_text(folder / "config.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
     for number in range(1, settings.rounds + 1):
         progress.message(f"round {number} of {settings.rounds}, teacher {dna.teacher.student or dna.teacher.model}")
         found = run_dna(dna, folder / f"round-{number}", progress=progress)
@@ -63,18 +67,24 @@ def run_progressive(
             grown = run_retrain(_scaled(settings, dna, folder, number), folder / f"scaled-{number}", progress=progress)
             rounds[-1]["scaled"] = grown["student"]
             trained = folder / f"scaled-{number}" / Path(grown["artefacts"]["weights"]).parent
-            teacher = TeacherSettings(student=str(trained), partition=dna.teacher.partition)
-            dna = replace(dna, teacher=teacher)
+            dna = replace(dna, teacher=TeacherSettings(student=str(trained)))
     summary = {"run": folder.name, "recipe": settings.recipe, "rounds": rounds, "artefacts": {"report": "report.html"}}
     write_summary(folder, summary, progress)
     return summary
+
+
+def _check_begun(dna: Settings, first: Path) -> None:
+    """Raise where the first round was begun with other settings, before anything is overwritten."""
+    if (first / "run.json").exists():
+        with Run(first) as run:
+            run.claim(flatten(dna.identity()))
 
 
 def _scaled(settings: ProgressiveSettings, dna: Settings, folder: Path, number: int) -> RetrainSettings:
     """The retraining of round ``number``'s winner at its larger size."""
     first = read_json(folder / "round-1" / "teacher" / "step.json")["result"]
     winner = folder / f"round-{number}" / "solve" / "architecture.json"
-    network = NetworkSettings(
-        file=str(winner), resolution=first["preprocessing"]["resolution"], scale=settings.scale.absolute(first)
-    )
+    classes = read_json(folder / "round-1" / "data" / "step.json")["result"]["classes"]
+    scale = replace(settings.scale.absolute(first), classes=settings.scale.classes or len(classes))
+    network = NetworkSettings(file=str(winner), resolution=first["preprocessing"]["resolution"], scale=scale)
     return RetrainSettings(seed=dna.seed, data=dna.data, network=network, retrain=settings.retrain, runtime=dna.runtime)

@@ -86,6 +86,7 @@ class RankRun(DnaRun):
     def check(self) -> None:
         super().check()
         self.truth.pick(*self._accuracy)
+        ranking.cost_numbers(self.truth, {ranking.parse_budget(text).cost for text in self.asked.budgets})
         self._choices(self.resolved[1])
 
     def _choices(self, space: SearchSpace) -> dict[str, Choice]:

@@ -36,9 +36,9 @@ class RetrainSettings:
         return plain(asdict(self))
 
     def identity(self) -> dict[str, Any]:
-        """The settings that a run folder is bound to."""
+        """The settings that a run folder is bound to; the network is known by its content, wherever it lies."""
         data = self.to_dict()
-        return {key: data[key] for key in ("recipe", "seed", "data", "network")}
+        return {key: data[key] for key in ("recipe", "seed", "data")}
 
 
 class RetrainRun(StudentRun):

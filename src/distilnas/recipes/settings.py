@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings, RateSettings
+from distilnas.networks.files import student_key
 from distilnas.space import FittedSpace
 from distilnas.training import ClassifierSettings
 
@@ -108,6 +109,11 @@ class TeacherSettings:
                 "teacher.student=FOLDER, or teacher.fit (trained on your images)."
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values that runs and steps are known by: a student by its weights, wherever its folder lies."""
+        data = plain(asdict(self))
+        return data if self.student is None else data | {"student": student_key(self.student)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceSettings:
@@ -185,7 +191,7 @@ class Settings:
 
     def identity(self) -> dict[str, Any]:
         """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""
-        data = self.to_dict()
+        data = self.to_dict() | {"teacher": self.teacher.to_dict()}
         return {key: data[key] for key in IDENTITY}
 
 

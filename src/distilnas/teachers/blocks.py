@@ -73,13 +73,18 @@ class TeacherBlocks(nn.Module):
 
     @torch.no_grad()
     def forward_from(self, i: int, feature: Tensor, like_images: Tensor) -> Tensor:
+        """``rest`` without gradient."""
+        return self.rest(i, feature, like_images)
+
+    def rest(self, i: int, feature: Tensor, like_images: Tensor) -> Tensor:
         """Output of the teacher when ``feature`` (B, C_i, H_i, W_i) stands in for Y_i; i = 0 is the whole teacher.
 
         Only the rest is computed where the network can be traced and the first call for ``i``, which runs the whole
         teacher, confirms it; otherwise the whole teacher runs on ``like_images`` (B, C, H, W). Of these only the shape
         matters, except for a tap with prefix tokens: they are taken from the teacher at this tap on ``like_images``
         (kept until other images come), and only the tokens of the grid are replaced. ``feature`` may hold k B maps for
-        B images: k groups, each in the images' order. ``feature`` is not changed; the result has no gradient.
+        B images: k groups, each in the images' order. ``feature`` is not changed; gradients flow to it, but
+        to no weight of the teacher.
 
         Raises ``UsageError`` at a tap whose map the classifier does not read, but prefix tokens alone.
         """

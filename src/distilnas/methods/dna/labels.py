@@ -1,7 +1,5 @@
 """The labels' part in block-wise distillation: what the rest of the teacher makes of a student block's output."""
 
-from inspect import unwrap
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,8 +7,6 @@ from torch import Tensor
 from distilnas.errors import UsageError
 from distilnas.runtime.device import Device
 from distilnas.teachers import TeacherBlocks
-
-_forward_from = unwrap(TeacherBlocks.forward_from)  # as it is before ``torch.no_grad``: the gradient is wanted here
 
 
 class LabelLoss:
@@ -47,4 +43,4 @@ class LabelLoss:
 
     def __call__(self, i: int, output: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of ``labels`` (B,) when ``output`` (B, C_i, H_i, W_i) stands in for Y_i of ``images``."""
-        return F.cross_entropy(_forward_from(self.teacher, i, output, images), labels)
+        return F.cross_entropy(self.teacher.rest(i, output, images), labels)
