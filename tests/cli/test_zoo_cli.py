@@ -216,3 +216,15 @@ def test_export_refuses_and_writes_nothing(cli: Cli, weights: Path, tmp_path: Pa
     refused(cli("zoo", "export", "efficientnet-b0", "--weights", weights, "--out", out), "not a student")
     refused(cli("zoo", "export", "dna-a", "--weights", tmp_path / "no.pth", "--out", out), "check the path")
     assert not out.exists()
+
+
+def test_rank_takes_the_costs_of_the_run_itself(cli: Cli, runs: Path, tmp_path: Path):
+    """The truth has accuracies only; the budget lies between the networks' own MACs."""
+    networks = read_networks([runs / "one"], fronts=True)
+    rows = [f"{network.architecture},{50 + i}" for i, network in enumerate(networks)]
+    (tmp_path / "truth.csv").write_text("\n".join(["architecture,accuracy", *rows]))
+    macs = sorted(network.macs for network in networks)
+    limit = macs[len(macs) // 2]
+    answer = cli("rank", "--run", runs / "one", "--truth", tmp_path / "truth.csv", "--budget", limit, "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["regret"][0]["num_fitting"] == sum(m <= limit for m in macs)

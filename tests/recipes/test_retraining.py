@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import load_file
 from tiny_run import CLASSES, write_images
 
+from distilnas.cli.zoo_runs import read_networks
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.networks import StudentNet, load_student, save_student
 from distilnas.recipes.catalogue import load_settings, run_recipe
@@ -54,6 +55,8 @@ def test_from_an_architecture_to_a_tested_student(tmp_path: Path, images: Path) 
     for artefact in summary["artefacts"].values():
         assert (run / artefact).is_file(), artefact
     assert load_student((run / summary["artefacts"]["weights"]).parent).student_config["classes"] == list(CLASSES)
+    (listed,) = read_networks([run], fronts=False)
+    assert (listed.top1, listed.resolution, listed.num_classes) == (summary["student"]["top1"], 32, 3)
     again = _run(tmp_path, images, {"file": _architecture(tmp_path)}, until="retrain")
     assert again["skipped"]
 
