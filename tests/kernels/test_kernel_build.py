@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from kernel_cache import empty_cache, needs_compiler
+from kernel_samples import empty_cache, needs_compiler
 from torch import nn
 
-from distilnas.kernels import DepthwiseConv2d, build, use_fast_depthwise
+from distilnas.kernels import DepthwiseConv2d, build, use_fast_kernels
 
 __all__ = ["empty_cache"]
 DEPTHWISE = {"kernel_size": 3, "groups": 4, "bias": False}
@@ -45,13 +45,15 @@ def test_without_a_compiler_pytorch_computes(empty_cache, monkeypatch, caplog):
     monkeypatch.setenv("PATH", "")
     convolution = nn.Conv2d(4, 4, **DEPTHWISE)
     with caplog.at_level(logging.INFO, "distilnas.kernels.build"):
-        assert [use_fast_depthwise(convolution) for _ in range(3)] == [0, 0, 0]
+        assert [use_fast_kernels(convolution) for _ in range(3)] == [0, 0, 0]
     assert type(convolution) is nn.Conv2d
     assert [record.levelno for record in caplog.records] == [logging.INFO]
     assert "no compiler (g++ or clang++) on the PATH" in caplog.text
 
 
-@pytest.mark.parametrize("script", ["echo broken >&2; exit 1", 'echo half > "${12:-/dev/null}"; exit 1', "exit 0"])
+@pytest.mark.parametrize(
+    "script", ["echo broken >&2; exit 1", 'for last; do :; done; echo half > "$last"; exit 1', "exit 0"]
+)
 def test_a_compiler_that_fails_leaves_nothing(empty_cache, monkeypatch, tmp_path, script):
     compiler(tmp_path, script)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -74,6 +76,6 @@ def test_a_folder_that_cannot_be_made_is_no_error(monkeypatch, empty_cache, tmp_
 def test_the_switch_turns_them_off(empty_cache, monkeypatch):
     monkeypatch.setenv("DISTILNAS_KERNELS", "off")
     convolution = nn.Conv2d(4, 4, **DEPTHWISE)
-    assert use_fast_depthwise(convolution) == 0
+    assert use_fast_kernels(convolution) == 0
     assert not isinstance(convolution, DepthwiseConv2d)
     assert not empty_cache.exists()

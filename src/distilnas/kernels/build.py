@@ -9,7 +9,6 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from importlib import resources
 from pathlib import Path
 
 SWITCH = "DISTILNAS_KERNELS"
@@ -34,31 +33,32 @@ def library() -> ctypes.CDLL | None:
         return ctypes.CDLL(str(_built()))
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
         detail = getattr(error, "stderr", None) or error
-        _log.info("PyTorch's own depthwise convolutions are used, no faster ones could be compiled: %s", detail)
+        _log.info("PyTorch's own kernels are used, no faster ones could be compiled: %s", detail)
         return None
 
 
 def _built() -> Path:
     """The compiled file; made where it is missing."""
-    source = (resources.files("distilnas.kernels") / "depthwise.cpp").read_bytes()
-    digest = hashlib.sha256(b"\0".join([source, " ".join(_FLAGS).encode(), _processor().encode()])).hexdigest()
+    sources = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".cpp", ".h"))
+    parts = [*(source.read_bytes() for source in sources), " ".join(_FLAGS).encode(), _processor().encode()]
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
     folder = _cache()
-    target = folder / f"depthwise-{digest[:16]}.so"
+    target = folder / f"kernels-{digest[:16]}.so"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=folder) as aside:
-            _compile(source, Path(aside) / target.name)
+            _compile([source for source in sources if source.suffix == ".cpp"], Path(aside) / target.name)
             os.replace(Path(aside) / target.name, target)  # several processes may race: each file is whole
     return target
 
 
-def _compile(source: bytes, output: Path) -> None:
+def _compile(sources: list[Path], output: Path) -> None:
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if compiler is None:
         raise RuntimeError(f"no compiler ({' or '.join(_COMPILERS)}) on the PATH")
-    _log.info("compiling fast depthwise convolutions with %s", compiler)
-    command = [compiler, *_FLAGS, "-x", "c++", "-", "-o", str(output)]
-    subprocess.run(command, input=source, check=True, capture_output=True, timeout=_SECONDS)
+    _log.info("compiling the fast kernels with %s", compiler)
+    command = [compiler, *_FLAGS, *map(str, sources), "-o", str(output)]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
 
 
 def _cache() -> Path:

@@ -4,77 +4,20 @@
 // as float32 and with its zero padding, into a buffer that stays in the cache; the loops over the taps then need no
 // conversion and no bounds. Bands are dealt to threads in a fixed way: equal thread counts give equal bits.
 
-#include <omp.h>
-
-#include <algorithm>
-#include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <vector>
+
+#include "vectors.h"
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int LANES = 16, REGISTERS = 32;
-#elif defined(__AVX__)
-constexpr int LANES = 8, REGISTERS = 16;
-#else
-constexpr int LANES = 4, REGISTERS = 32;
-#endif
 constexpr int BLOCKS = 64 / LANES;        // vectors of channels that are copied together
 constexpr int TILE = 4;                   // neighbouring pixels computed together
 constexpr int64_t BAND_FLOATS = 1 << 16;  // size of a copied band, about
 
-typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
-typedef uint32_t Bits __attribute__((vector_size(LANES * sizeof(uint32_t))));
-typedef uint16_t Halves __attribute__((vector_size(LANES * sizeof(uint16_t))));
-struct bfloat16 {
-    uint16_t bits;
-};
-
 struct Shape {  // of the convolution: input (n, h, w, c), output (n, out_h, out_w, c)
     int64_t n, h, w, c, out_h, out_w, kernel, stride, padding;
 };
-
-template <class V, class T>
-V read(const T* from, int lanes) {
-    V vec = {};
-    if (lanes >= LANES)
-        std::memcpy(&vec, from, sizeof vec);
-    else
-        std::memcpy(&vec, from, lanes * sizeof(T));
-    return vec;
-}
-
-template <class V, class T>
-void write(T* to, V vec, int lanes) {
-    if (lanes >= LANES)
-        std::memcpy(to, &vec, sizeof vec);
-    else
-        std::memcpy(to, &vec, lanes * sizeof(T));
-}
-
-Vec load(const float* from, int lanes) { return read<Vec>(from, lanes); }
-
-Vec load(const bfloat16* from, int lanes) {
-    return (Vec)(__builtin_convertvector(read<Halves>(from, lanes), Bits) << 16);
-}
-
-void store(float* to, Vec value, int lanes) { write(to, value, lanes); }
-
-void store(bfloat16* to, Vec value, int lanes) {  // rounded to nearest even; NaN stays NaN
-    const Bits bits = (Bits)value;
-    Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    rounded = value == value ? rounded : Bits{} + 0x7fc0;
-    write(to, __builtin_convertvector(rounded, Halves), lanes);
-}
-
-Vec load(const float* from) { return load(from, LANES); }
-
-int64_t vectors(int64_t channels) { return (channels + LANES - 1) / LANES; }
-
-int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Memory of one thread that is kept for its next call.
 class Scratch {
@@ -101,20 +44,19 @@ struct Window {  // rows and columns of an image, possibly reaching beyond it
     int64_t floats() const { return rows * cols * LANES; }
 };
 
-// Copies a window of an image (h, w, c) to `to`, (block, row, column, lane), zero outside the image; `channels` of it
-// start at `image`.
+// Copies `channels` of an image (h, w, pitch) to `to`, (block, row, column, lane), zero outside the image.
 template <class T>
-void copy_window(const T* image, int64_t h, int64_t w, int64_t c, int channels, const Window& win, float* to) {
-    const int blocks = vectors(channels);
+void copy_window(const T* image, int64_t h, int64_t w, int64_t pitch, int channels, const Window& win, float* to) {
     for (int64_t i = 0; i < win.rows; ++i) {
         const int64_t row = win.row + i;
         for (int64_t j = 0; j < win.cols; ++j) {
             const int64_t col = win.col + j;
             const bool inside = row >= 0 && row < h && col >= 0 && col < w;
-            const T* from = image + (row * w + col) * c;
+            const T* from = image + (row * w + col) * pitch;
             float* out = to + (i * win.cols + j) * LANES;
-            for (int b = 0; b < blocks; ++b, out += win.floats())
-                store(out, inside ? load(from + b * LANES, channels - b * LANES) : Vec{}, LANES);
+            each_vector(channels, [&](int64_t c, auto lanes) {
+                store(out + c / LANES * win.floats(), inside ? load(from + c, lanes) : Vec{}, LANES);
+            });
         }
     }
 }
@@ -195,14 +137,14 @@ void input_band(const Shape& s, const T* dy, const float* weight, int64_t first,
         for (int64_t row = first; row < last; ++row)
             for (int64_t start = 0; start < s.stride; ++start)
                 for (int64_t col = start; col < s.w; col += TILE * s.stride)
-                    for (int b = 0; b < vectors(channels); ++b) {
+                    each_vector(channels, [&](int64_t from, auto lanes) {
                         Vec sum[TILE];
-                        gather(s, dys + b * win.floats(), top, left, win.cols, weight + (c / LANES + b) * taps * LANES,
-                               row, col, sum);
-                        T* to = dx + (row * s.w + col) * s.c + c + b * LANES;
+                        gather(s, dys + from / LANES * win.floats(), top, left, win.cols,
+                               weight + (c + from) / LANES * taps * LANES, row, col, sum);
+                        T* to = dx + (row * s.w + col) * s.c + c + from;
                         for (int t = 0; t < TILE && col + t * s.stride < s.w; ++t, to += s.stride * s.c)
-                            store(to, sum[t], channels - b * LANES);
-                    }
+                            store(to, sum[t], lanes);
+                    });
     }
 }
 

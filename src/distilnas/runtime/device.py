@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
-from distilnas.kernels import use_fast_depthwise
+from distilnas.kernels import use_fast_kernels
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -36,10 +36,10 @@ class Device:
     def module(self, module: nn.Module) -> nn.Module:
         """Move a module here, with channels-last weights (faster convolutions on CPU and GPU alike).
 
-        On a CPU its depthwise convolutions become those of ``distilnas.kernels``, which train faster.
+        On a CPU its depthwise convolutions and batch norms become those of ``distilnas.kernels``, which train faster.
         """
         if self.fabric.device.type == "cpu":
-            use_fast_depthwise(module)
+            use_fast_kernels(module)
         return module.to(device=self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def images(self, images: Tensor) -> Tensor:

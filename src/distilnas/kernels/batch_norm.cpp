@@ -1,0 +1,173 @@
+// Batch norm by the batch's own statistics, with or without ReLU, in channels-last memory (pixels, channels).
+//
+// Forward and backward pass are two runs over memory each: sums by channel, then the result. Sums are float32 over some
+// hundred pixels and double beyond; threads take equal shares of the pixels, so equal thread counts give equal bits.
+
+#include <cmath>
+
+#include "vectors.h"
+
+namespace {
+
+constexpr int64_t ROWS = 8;      // pixels added up in registers
+constexpr int64_t FLUSH = 1024;  // pixels added up in float32
+
+struct Layer {
+    int64_t pixels, channels;
+    float eps;
+    int32_t relu;
+};
+
+// One float per channel, padded to whole vectors.
+using Channels = std::vector<float>;
+
+Channels padded(const float* values, int64_t channels) {
+    Channels result(vectors(channels) * LANES);
+    std::copy(values, values + channels, result.begin());
+    return result;
+}
+
+// Calls work(thread, first, last) for equal shares of `pixels`.
+template <class Work>
+void share(int64_t pixels, int threads, const Work& work) {
+#pragma omp parallel num_threads(threads)
+    {
+        const int64_t thread = omp_get_thread_num(), team = omp_get_num_threads();
+        work(thread, pixels * thread / team, pixels * (thread + 1) / team);
+    }
+}
+
+struct Pair {
+    Vec a, b;
+};
+
+// Sums by channel of the pairs that pair(offset of the pixel's channel in memory, channel, lanes) gives: (2, channels).
+template <class Function>
+std::vector<double> sum_pairs(const Layer& layer, int threads, const Function& pair) {
+    const int64_t size = vectors(layer.channels) * LANES;
+    std::vector<double> sums(2 * size * threads);
+    share(layer.pixels, threads, [&](int64_t thread, int64_t first, int64_t last) {
+        double* total = sums.data() + 2 * size * thread;
+        for (int64_t start = first; start < last; start += FLUSH) {
+            std::vector<float> part(2 * size);
+            for (int64_t row = start; row < std::min(last, start + FLUSH); row += ROWS) {
+                const int64_t end = std::min({row + ROWS, start + FLUSH, last});
+                each_vector(layer.channels, [&](int64_t c, auto lanes) {
+                    Vec a = load(&part[c]), b = load(&part[size + c]);
+                    for (int64_t pixel = row; pixel < end; ++pixel) {
+                        const Pair add = pair(pixel * layer.channels + c, c, lanes);
+                        a += add.a;
+                        b += add.b;
+                    }
+                    store(&part[c], a, LANES);
+                    store(&part[size + c], b, LANES);
+                });
+            }
+            for (int64_t i = 0; i < 2 * size; ++i) total[i] += part[i];
+        }
+    });
+    for (int64_t i = 2 * size; i < static_cast<int64_t>(sums.size()); ++i) sums[i % (2 * size)] += sums[i];
+    sums.resize(2 * size);
+    return sums;
+}
+
+// Stores what value(offset, channel, lanes) gives for every pixel and channel to `to`.
+template <class T, class Function>
+void fill(const Layer& layer, int threads, T* to, const Function& value) {
+    share(layer.pixels, threads, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t pixel = first; pixel < last; ++pixel)
+            each_vector(layer.channels, [&](int64_t c, auto lanes) {
+                const int64_t at = pixel * layer.channels + c;
+                store(to + at, value(at, c, lanes), lanes);
+            });
+    });
+}
+
+struct Normalised {  // what both passes know of the channels
+    Channels mean, scale, shift;
+    Normalised(const Layer& layer, const float* weight, const float* bias, const float* mean, const float* var)
+        : mean(padded(mean, layer.channels)), scale(padded(weight, layer.channels)), shift(padded(bias, layer.channels)) {
+        for (int64_t c = 0; c < layer.channels; ++c) scale[c] /= std::sqrt(var[c] + layer.eps);
+    }
+    Vec operator()(Vec x, int64_t c) const { return (x - load(&mean[c])) * load(&scale[c]) + load(&shift[c]); }
+};
+
+template <bool RELU, class T>
+void forward(const Layer& layer, const T* x, const float* weight, const float* bias, T* y, float* mean, float* var,
+             int threads) {
+    const int64_t size = vectors(layer.channels) * LANES;
+    Channels first(size);  // sums of squares about a value of the batch do not cancel
+    for (int64_t c = 0; c < layer.channels; c += LANES) store(&first[c], load(x + c, layer.channels - c), LANES);
+    const auto sums = sum_pairs(layer, threads, [&](int64_t at, int64_t c, auto lanes) {
+        const Vec d = load(x + at, lanes) - load(&first[c]);
+        return Pair{d, d * d};
+    });
+    for (int64_t c = 0; c < layer.channels; ++c) {
+        const double shift = sums[c] / layer.pixels;
+        mean[c] = first[c] + shift;
+        var[c] = std::max(0.0, sums[size + c] / layer.pixels - shift * shift);
+    }
+    const Normalised normalised(layer, weight, bias, mean, var);
+    fill(layer, threads, y, [&](int64_t at, int64_t c, auto lanes) {
+        const Vec v = normalised(load(x + at, lanes), c);
+        return RELU ? (v < 0 ? Vec{} : v) : v;
+    });
+}
+
+template <bool RELU, class T>
+void backward(const Layer& layer, const T* x, const T* dy, const float* weight, const float* bias, const float* mean,
+              const float* var, T* dx, float* dweight, float* dbias, int threads) {
+    const int64_t size = vectors(layer.channels) * LANES;
+    const Normalised normalised(layer, weight, bias, mean, var);
+    const auto gradient = [&](int64_t at, int64_t c, auto lanes, Vec value) {
+        const Vec g = load(dy + at, lanes);
+        return RELU ? (normalised(value, c) <= 0 ? Vec{} : g) : g;
+    };
+    const auto sums = sum_pairs(layer, threads, [&](int64_t at, int64_t c, auto lanes) {
+        const Vec value = load(x + at, lanes), g = gradient(at, c, lanes, value);
+        return Pair{g, g * (value - load(&normalised.mean[c]))};
+    });
+    Channels constant(size), slope(size);
+    for (int64_t c = 0; c < layer.channels; ++c) {
+        const double inverse = 1 / std::sqrt(static_cast<double>(var[c]) + layer.eps);
+        dbias[c] = sums[c];
+        dweight[c] = sums[size + c] * inverse;
+        constant[c] = sums[c] / layer.pixels;
+        slope[c] = sums[size + c] * inverse * inverse / layer.pixels;
+    }
+    fill(layer, threads, dx, [&](int64_t at, int64_t c, auto lanes) {
+        const Vec value = load(x + at, lanes), g = gradient(at, c, lanes, value);
+        const Vec about = value - load(&normalised.mean[c]);
+        return (g - load(&constant[c]) - about * load(&slope[c])) * load(&normalised.scale[c]);
+    });
+}
+
+template <class T>
+void forward(const Layer& layer, const void* x, const float* weight, const float* bias, void* y, float* mean, float* var,
+             int threads) {
+    const auto pass = layer.relu ? forward<true, T> : forward<false, T>;
+    pass(layer, static_cast<const T*>(x), weight, bias, static_cast<T*>(y), mean, var, threads);
+}
+
+template <class T>
+void backward(const Layer& layer, const void* x, const void* dy, const float* weight, const float* bias,
+              const float* mean, const float* var, void* dx, float* dweight, float* dbias, int threads) {
+    const auto pass = layer.relu ? backward<true, T> : backward<false, T>;
+    pass(layer, static_cast<const T*>(x), static_cast<const T*>(dy), weight, bias, mean, var, static_cast<T*>(dx),
+         dweight, dbias, threads);
+}
+
+}  // namespace
+
+// `x` (pixels, channels), bfloat16 or float32 -> `y` alike; `mean` and biased `var` (channels), float32, of the batch.
+extern "C" void batch_norm_forward(const Layer* layer, int is_bf16, const void* x, const float* weight, const float* bias,
+                                   void* y, float* mean, float* var, int threads) {
+    (is_bf16 ? forward<bfloat16> : forward<float>)(*layer, x, weight, bias, y, mean, var, threads);
+}
+
+// Gradients for `dy` of `y`; `mean` and `var` as `batch_norm_forward` gave them.
+extern "C" void batch_norm_backward(const Layer* layer, int is_bf16, const void* x, const void* dy, const float* weight,
+                                    const float* bias, const float* mean, const float* var, void* dx, float* dweight,
+                                    float* dbias, int threads) {
+    (is_bf16 ? backward<bfloat16> : backward<float>)(*layer, x, dy, weight, bias, mean, var, dx, dweight, dbias, threads);
+}
