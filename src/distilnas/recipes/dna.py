@@ -3,6 +3,7 @@
 Every method is one step; ``students`` says how steps find each other.
 """
 
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from safetensors.torch import load_file, save
 
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
-from distilnas.methods.dna import distill, measure_additivity, rate
+from distilnas.methods.dna import RateSettings, distill, measure_additivity, rate
 from distilnas.recipes import inputs as given
 from distilnas.recipes.materials import Batches, finish_training
-from distilnas.recipes.settings import Settings
+from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.solving import check_budget, limits_of, random_choices, random_in_budget, read_choice, solve_run
 from distilnas.recipes.spaces import resolve_space
 from distilnas.recipes.students import StudentRun
@@ -104,26 +105,7 @@ class DnaRun(StudentRun):
 
     def rate(self) -> StepRecord:
         """Rate every candidate on held-out training images."""
-
-        def work(folder: Path) -> dict[str, Any]:
-            table = rate(
-                self.supernet,
-                self.teacher_blocks,
-                self._rating_batches,
-                self.settings.rate,
-                device=self.device,
-                progress=self.progress,
-            )
-            table.save(folder / "ratings.npz")
-            write_ratings_csv(folder / "ratings.csv", table)
-            return {
-                "metric": table.metric,
-                "num_candidates": self.search_space.num_candidates,
-                "num_rated": table.num_rated,
-                "num_images": table.num_images,
-            }
-
-        return self._step("rate", {"distill": self.distill().key, "rate": self._plain("rate")}, work)
+        return self._rate("rate", self.settings.rate)
 
     def cost(self) -> StepRecord:
         """Compute the cost tables of the space."""
@@ -226,6 +208,29 @@ class DnaRun(StudentRun):
     def chosen(self) -> Architecture:
         """The architecture that the solve step chose."""
         return Architecture.parse(self.solve().result["architecture"])
+
+    def _rate(self, name: str, settings: RateSettings) -> StepRecord:
+        """Rate every candidate as ``settings`` say, in a step of its own."""
+
+        def work(folder: Path) -> dict[str, Any]:
+            table = rate(
+                self.supernet,
+                self.teacher_blocks,
+                self._rating_batches,
+                settings,
+                device=self.device,
+                progress=self.progress,
+            )
+            table.save(folder / "ratings.npz")
+            write_ratings_csv(folder / "ratings.csv", table)
+            return {
+                "metric": table.metric,
+                "num_candidates": self.search_space.num_candidates,
+                "num_rated": table.num_rated,
+                "num_images": table.num_images,
+            }
+
+        return self._step(name, {"distill": self.distill().key, "rate": plain(asdict(settings))}, work)
 
     def _rating_batches(self) -> Batches:
         return self.materials.eval_batches(self.splits.rating, self.settings.rate.batch_size, drop_last=True)

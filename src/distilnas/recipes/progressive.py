@@ -1,4 +1,4 @@
-"""The scaled winner as the next teacher: DNA+ of the follow-up "DNA family" (Wang et al., TPAMI 2024).
+"""The scaled winner as the next teacher: DNA+ of the follow-up "DNA family" (TPAMI 2024).
 
 Round r is a DNA run of its own in ``round-r``; its winner, scaled and trained in ``scaled-r``, teaches round r + 1.
 """

@@ -18,7 +18,6 @@ from distilnas import ranking
 from distilnas.errors import UsageError
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods import spos
-from distilnas.methods.dna import rate
 from distilnas.ranking.plot import write_scatter
 from distilnas.recipes.dna import DnaRun
 from distilnas.recipes.materials import finish_training
@@ -31,7 +30,6 @@ from distilnas.runtime.seeds import derive_seed
 from distilnas.runtime.store import StepRecord, key_of
 from distilnas.space import Choice, SearchSpace, find_space
 from distilnas.tables import RatingTable
-from distilnas.tables.csv import write_ratings_csv
 
 BASELINES = ("params", "macs", "depth")
 
@@ -95,23 +93,7 @@ class RankRun(DnaRun):
 
     def rate_by(self, metric: str) -> StepRecord:
         """Rate every candidate by ``metric``."""
-        settings = replace(self.settings.rate, metric=metric)
-
-        def work(folder: Path) -> dict[str, Any]:
-            table = rate(
-                self.supernet,
-                self.teacher_blocks,
-                self._rating_batches,
-                settings,
-                device=self.device,
-                progress=self.progress,
-            )
-            table.save(folder / "ratings.npz")
-            write_ratings_csv(folder / "ratings.csv", table)
-            return {"metric": metric, "num_rated": table.num_rated, "num_images": table.num_images}
-
-        inputs = {"distill": self.distill().key, "rate": plain(asdict(settings))}
-        return self._step(f"ratings/{metric}", inputs, work)
+        return self._rate(f"ratings/{metric}", replace(self.settings.rate, metric=metric))
 
     def train_one_shot(self) -> StepRecord:
         """Train the one-shot supernet on the same training images."""
