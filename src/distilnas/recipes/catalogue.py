@@ -14,16 +14,18 @@ from distilnas.recipes.ranking import RankSettings, run_rank
 from distilnas.recipes.retraining import RetrainSettings, run_retrain
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.summary import run_dna
+from distilnas.recipes.truth import TruthSettings, run_truth
 from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
 
-AnySettings = Settings | RetrainSettings | ProgressiveSettings | RankSettings
+AnySettings = Settings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings
 _RECIPES: Mapping[str, tuple[type[Any], Any]] = {
     "dna": (Settings, run_dna),
     "retrain": (RetrainSettings, run_retrain),
     "progressive": (ProgressiveSettings, run_progressive),
     "rank": (RankSettings, run_rank),
+    "truth": (TruthSettings, run_truth),
 }
 
 

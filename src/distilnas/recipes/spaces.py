@@ -14,17 +14,25 @@ def resolve_space(settings: SpaceSettings, partition: dict[str, Any]) -> SearchS
     teacher = Partition.from_dict(partition)
     if settings.fitted is not None:
         taps = teacher.taps
-        space = settings.fitted.fit([tap.channels for tap in taps], _reductions(teacher))
-    elif settings.preset is not None:
-        space = preset(settings.preset)
+        space = _shaped(settings.fitted.fit([tap.channels for tap in taps], _reductions(teacher)), settings)
     else:
-        assert settings.file is not None
-        space = read_space(Path(settings.file))
-    space = split_blocks(space, settings.split) if settings.split else space
-    space = separate_depths(space) if settings.depths == "separate" else space
-    space = space.single_cell() if settings.cells == "widest" else space
+        space = named_space(settings)
     check_fit(space, teacher)
     return space
+
+
+def named_space(settings: SpaceSettings) -> SearchSpace:
+    """The space of settings that name a preset or a file."""
+    if settings.preset is not None:
+        return _shaped(preset(settings.preset), settings)
+    assert settings.file is not None
+    return _shaped(read_space(Path(settings.file)), settings)
+
+
+def _shaped(space: SearchSpace, settings: SpaceSettings) -> SearchSpace:
+    space = split_blocks(space, settings.split) if settings.split else space
+    space = separate_depths(space) if settings.depths == "separate" else space
+    return space.single_cell() if settings.cells == "widest" else space
 
 
 def check_fit(space: SearchSpace, teacher: Partition) -> None:
