@@ -48,6 +48,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "budgets": ["110"],
         "seeds": [0, 1],
         "one_shot": one_shot,
+        "ratings": {"fewer": {"metric": "stitched_kl", "images": 8, "batch_size": 4}},
     }
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(recipe))
@@ -62,7 +63,7 @@ def ranked(config: Path) -> tuple[Path, dict[str, Any]]:
 
 def test_every_score_is_compared(ranked: tuple[Path, dict[str, Any]]) -> None:
     folder, summary = ranked
-    scores = {"relative_l1", "stitched_sqrt_logit_mse", "one_shot_loss", "one_shot_accuracy"}
+    scores = {"relative_l1", "stitched_sqrt_logit_mse", "fewer", "one_shot_loss", "one_shot_accuracy"}
     assert set(summary["kendall_tau"]) == scores
     assert len(summary["seeds"]) == 2
     assert summary["baselines"]["depth"] > 0.8  # the truth is nearly the depth; its ties cost something
@@ -84,6 +85,12 @@ def test_tau_is_that_of_the_stored_tables(ranked: tuple[Path, dict[str, Any]], c
         assert summary["kendall_tau"][metric]["values"][0] == pytest.approx(tau)
 
 
+def test_a_rating_of_fewer_images(ranked: tuple[Path, dict[str, Any]]) -> None:
+    table = RatingTable.load(ranked[0] / "seed-0" / "ratings" / "fewer" / "ratings.npz")
+    assert (table.metric, table.num_images, table.settings["batch_size"]) == ("stitched_kl", 8, 4)
+    assert table.cells[0][0].batches.shape[0] == 2
+
+
 def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path) -> None:
     folder, summary = ranked
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("step.json")}
@@ -97,6 +104,7 @@ def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path
     [
         ("metrics=[relativ_l1]", "did you mean 'relative_l1'"),
         ("seeds=[]", "at least one metric and one seed"),
+        ("ratings.fewer.images=24", "ratings.fewer.images=24 are more than the 16 images held out"),
         ("truth=nowhere.json", "nowhere.json"),
         ("field=acc", "needs a column 'acc'"),
         ("digits=nas-bench-macro", "is no network of space"),

@@ -4,7 +4,7 @@ Every method is one step; ``students`` says how steps find each other.
 """
 
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,7 @@ class DnaRun(StudentRun):
             table = rate(
                 self.supernet,
                 self.teacher_blocks,
-                self._rating_batches,
+                partial(self._rating_batches, settings),
                 settings,
                 device=self.device,
                 progress=self.progress,
@@ -232,8 +232,11 @@ class DnaRun(StudentRun):
 
         return self._step(name, {"distill": self.distill().key, "rate": plain(asdict(settings))}, work)
 
-    def _rating_batches(self) -> Batches:
-        return self.materials.eval_batches(self.splits.rating, self.settings.rate.batch_size, drop_last=True)
+    def _rating_batches(self, settings: RateSettings | None = None) -> Batches:
+        """The held-out images of the run's own rating settings, or the first of them as others say."""
+        settings = settings or self.settings.rate
+        images = self.splits.rating.subset(range(settings.images))
+        return self.materials.eval_batches(images, settings.batch_size, drop_last=True)
 
     def _show_blocks(self, teacher: dict[str, Any]) -> None:
         """The proposed partition, for the user to see and override."""

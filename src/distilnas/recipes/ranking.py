@@ -7,6 +7,7 @@ summed for every network of the truth and compared. The one-shot baseline (SPOS)
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from distilnas import ranking
 from distilnas.errors import UsageError
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods import spos
+from distilnas.methods.dna import RateSettings
 from distilnas.ranking.plot import write_scatter
 from distilnas.recipes.dna import DnaRun
 from distilnas.recipes.materials import finish_training
@@ -39,7 +41,8 @@ class RankSettings:
     """The recipe ``rank``.
 
     ``truth``: CSV or JSON of true accuracies (column ``field``). ``digits``: the space whose op indices names of digits
-    mean (02012100); the run's own may cut the same layers into other blocks. ``metrics``: ratings to compare.
+    mean (02012100); the run's own may cut the same layers into other blocks. ``metrics``: ratings to compare, on the
+    images of ``dna.rate``; ``ratings``: further ones by a name of the user's, on the first ``images`` of these.
     ``budgets`` (40M, params=2M) are in the truth's own costs. ``one_shot`` None: no such baseline.
     """
 
@@ -49,6 +52,7 @@ class RankSettings:
     field: str | None = None
     digits: str | None = None
     metrics: tuple[str, ...] = ("relative_l1", "stitched_sqrt_logit_mse")
+    ratings: dict[str, RateSettings] = dataclass_field(default_factory=dict)
     budgets: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     one_shot: spos.SposSettings | None = None
@@ -56,8 +60,16 @@ class RankSettings:
     def __post_init__(self) -> None:
         if not self.metrics or not self.seeds:
             raise UsageError("a ranking needs at least one metric and one seed: set metrics and seeds.")
-        for metric in self.metrics:
-            replace(self.dna.rate, metric=metric)  # checks its name
+        for name, rating in self.all_ratings().items():
+            if rating.images > self.dna.rate.images:
+                raise UsageError(
+                    f"ratings.{name}.images={rating.images} are more than the {self.dna.rate.images} images held out; "
+                    "raise dna.rate.images."
+                )
+
+    def all_ratings(self) -> dict[str, RateSettings]:
+        """What every rating that is compared is made by."""
+        return {metric: replace(self.dna.rate, metric=metric) for metric in self.metrics} | self.ratings
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""
@@ -91,9 +103,9 @@ class RankRun(DnaRun):
         digits = find_space(self.asked.digits) if self.asked.digits else None
         return ranking.NetworkNames(space, digits).choices(self.truth.rows)
 
-    def rate_by(self, metric: str) -> StepRecord:
-        """Rate every candidate by ``metric``."""
-        return self._rate(f"ratings/{metric}", replace(self.settings.rate, metric=metric))
+    def rate_by(self, name: str) -> StepRecord:
+        """Rate every candidate by a metric, or as one of ``ratings`` says."""
+        return self._rate(f"ratings/{name}", self.asked.all_ratings()[name])
 
     def train_one_shot(self) -> StepRecord:
         """Train the one-shot supernet on the same training images."""
@@ -135,13 +147,13 @@ class RankRun(DnaRun):
 
     def compare(self) -> StepRecord:
         """Every score against the truth, with scatter plots."""
-        rated = {metric: self.rate_by(metric) for metric in self.asked.metrics}
+        rated = {name: self.rate_by(name) for name in self.asked.all_ratings()}
         one_shot = self.score_one_shot() if self.asked.one_shot else None
 
         def work(folder: Path) -> dict[str, Any]:
-            tables = {metric: RatingTable.load(step.folder / "ratings.npz") for metric, step in rated.items()}
+            tables = {name: RatingTable.load(step.folder / "ratings.npz") for name, step in rated.items()}
             choices = list(self.networks.values())
-            scores = {metric: -ranking.rating_sums(table, choices) for metric, table in tables.items()}
+            scores = {name: -ranking.rating_sums(table, choices) for name, table in tables.items()}
             if one_shot:
                 rows = ranking.read_columns(one_shot.folder / "scores.json", plain="loss")
                 scores["one_shot_loss"] = -_in_order(rows.numbers("loss"), self.networks)
@@ -150,7 +162,7 @@ class RankRun(DnaRun):
             write_json(folder / "ranking.json", records)
             return {name: record["kendall_tau"] for name, record in records.items()}
 
-        keys = {metric: step.key for metric, step in rated.items()} | ({"one_shot": one_shot.key} if one_shot else {})
+        keys = {name: step.key for name, step in rated.items()} | ({"one_shot": one_shot.key} if one_shot else {})
         return self._step("ranking", {"scores": keys, "budgets": list(self.asked.budgets), **self._truth_key}, work)
 
     def baselines(self) -> dict[str, dict[str, Any]]:
@@ -215,7 +227,7 @@ def _run_seed(settings: RankSettings, seed: int, folder: Path, progress: Progres
 
     def finish(run: RankRun) -> dict[str, Any]:
         steps = {"data": run.data(), "teacher": run.teacher(), "distill": run.distill(), "ranking": run.compare()}
-        steps |= {f"rate {metric}": run.rate_by(metric) for metric in settings.metrics}
+        steps |= {f"rate {name}": run.rate_by(name) for name in settings.all_ratings()}
         if settings.one_shot:
             steps |= {"one-shot": run.train_one_shot(), "one-shot-scores": run.score_one_shot()}
         tested = run.evaluate_teacher()
