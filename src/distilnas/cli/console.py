@@ -1,8 +1,10 @@
 """What the verbs share: consoles, progress drawing, records to stdout."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +22,7 @@ from rich.progress import (
 
 console = Console()
 error_console = Console(stderr=True)
+LOG_SECONDS = 60.0
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; default runs/NAME.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record on stdout, nothing else.")]
@@ -42,16 +45,42 @@ class RichTask:
         self._progress.update(self._task, advance=steps, note=note)
 
 
+class LineTask:
+    """A line now and then, for logs."""
+
+    def __init__(self, name: str, total: int, done: int) -> None:
+        self._name, self._total, self._done, self._before = name, total, done, done
+        self._start = self._shown = time.monotonic()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """See ``distilnas.runtime.progress.Task``."""
+        self._done += steps
+        now = time.monotonic()
+        if now - self._shown >= LOG_SECONDS:
+            self._shown = now
+            took = now - self._start
+            left = took / (self._done - self._before) * (self._total - self._done)
+            spent, still = (timedelta(seconds=round(seconds)) for seconds in (took, left))
+            error_console.print(
+                f"  {self._name} {self._done}/{self._total}, {spent} spent, about {still} left {note}".rstrip(),
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
 class RichProgress:
-    """Draws progress on stderr: what, how far, how long, how long still."""
+    """Draws progress on stderr: what, how far, how long, how long still; in a log file a line a minute."""
 
     def message(self, text: str) -> None:
         """One line that stays."""
         error_console.print(f"[bold cyan]>[/] {text}", highlight=False)
 
     @contextmanager
-    def task(self, name: str, total: int, done: int = 0) -> Iterator[RichTask]:
+    def task(self, name: str, total: int, done: int = 0) -> Iterator[RichTask | LineTask]:
         """A bar for ``total`` steps."""
+        if not error_console.is_terminal:
+            yield LineTask(name, total, done)
+            return
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),

@@ -1,0 +1,123 @@
+"""What makes ratings true: the recipe ``rank-nas-bench-macro`` with one factor changed at a time.
+
+    python -m benchmarks.ranking_study RUNS --images c10 --truth nas-bench-macro_cifar10.json [--only main spos-shared]
+
+``main`` trains the teachers; every other variant is taught by the teacher of its first seed, from its file. Runs are
+resumable and lie in RUNS/VARIANT; of each what the page on the results is made from is kept in ``results/ranking``:
+correlations, seconds, and the rating tables and scores themselves, so that they can be recomputed without training.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "ranking"
+METRICS = [
+    "relative_l1",
+    "relative_mse",
+    "channel_mse",
+    "cosine",
+    "stitched_kl",
+    "stitched_sqrt_kl",
+    "stitched_logit_mse",
+    "stitched_sqrt_logit_mse",
+    "stitched_ce",
+]
+DEFAULT = "stitched_sqrt_logit_mse"
+RATINGS = {
+    "images_250": {"metric": DEFAULT, "images": 250, "batch_size": 125},
+    "images_500": {"metric": DEFAULT, "images": 500, "batch_size": 250},
+    "batch_50": {"metric": DEFAULT, "images": 1000, "batch_size": 50},
+    "batch_500": {"metric": DEFAULT, "images": 1000, "batch_size": 500},
+}
+THREE = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.1]"
+FOUR = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.0,stages.2.1]"
+SHARED = "dna.space.depths=shared"
+SPOS = (
+    "one_shot.epochs=5",
+    "one_shot.batch_size=125",
+    "one_shot.optim={optimizer: sgd, lr: 0.1, momentum: 0.9, weight_decay: 0.0005, warmup: 0.2, min_lr_ratio: 0.0, "
+    "schedule: cosine, lr_base_size: null}",
+    "one_shot.augment={crop: padded, padding: 4, hflip: 0.5}",
+)
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "main": ("seeds=[0,1]",),
+    "blocks-3": (THREE, "dna.space.split=null"),
+    "blocks-3-shared": (THREE, "dna.space.split=null", SHARED),
+    "blocks-4": (FOUR, "dna.space.split=[2,3,1,2]"),
+    "blocks-6-shared": (SHARED,),
+    "epochs-0": ("dna.distill.epochs=0",),
+    "epochs-1": ("dna.distill.epochs=1",),
+    "epochs-4": ("dna.distill.epochs=4",),
+    "sampling-fair": ("dna.distill.sampling=fair",),
+    "loss-l1": ("dna.distill.loss=relative_l1",),
+    "loss-cosine": ("dna.distill.loss=cosine",),
+    "cells-all": ("dna.distill.cells_per_step=null",),
+    "spos-shared": (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0", *SPOS),
+    "spos-cells": ("dna.distill.epochs=0", *SPOS),
+}
+
+
+def run(name: str, runs: Path, images: Path, truth: Path) -> Path:
+    """Run or continue one variant."""
+    first = runs / "main" / "seed-0" / "teacher" / "teacher.safetensors"
+    taught = () if name == "main" else (f"dna.teacher.weights={first}", "dna.teacher.fit=null")
+    metrics = f"metrics=[{','.join(METRICS)}]"
+    ratings = (f"ratings={json.dumps(RATINGS)}",) if name == "main" else ()
+    given = (f"dna.data.path={images}", f"truth={truth}", metrics, *ratings, *taught, *VARIANTS[name])
+    command = (sys.executable, "-m", "distilnas", "run", "rank-nas-bench-macro", "--run", str(runs / name), *given)
+    subprocess.run(command, check=True)
+    return runs / name
+
+
+def keep(run: Path) -> None:
+    """Copy what a run's results are made from."""
+    summary = json.loads((run / "summary.json").read_text())
+    for seed in summary["seeds"]:
+        source, target = run / f"seed-{seed['seed']}", RESULTS / run.name / f"seed-{seed['seed']}"
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "record.json").write_text(json.dumps(_short(seed), indent=1) + "\n")
+        (target / "config.yaml").write_text(_without_folders((source / "config.yaml").read_text()))
+        for table in sorted(source.glob("ratings/*/ratings.csv")):
+            shutil.copy(table, target / f"{table.parent.name}.csv")
+        scores = source / "one-shot-scores" / "scores.json"
+        if scores.exists():
+            rows = json.loads(scores.read_text())
+            lines = [f"{name},{row['loss']:.5f},{row['accuracy']:.4f}" for name, row in rows.items()]
+            (target / "one-shot.csv").write_text("\n".join(["architecture,loss,accuracy", *lines]) + "\n")
+
+
+def _short(value: Any) -> Any:
+    """Numbers to six digits."""
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _without_folders(config: str) -> str:
+    """Paths by their last part alone."""
+    return re.sub(r": /.*/", ": ", config)
+
+
+def main() -> None:
+    """Run and keep the variants asked for, in the order of ``VARIANTS``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--images", type=Path, required=True, help="folder with train/CLASS/* and test/CLASS/*")
+    parser.add_argument("--truth", type=Path, required=True, help="the published table")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    asked = parser.parse_args()
+    for name in VARIANTS:
+        if name in asked.only:
+            keep(run(name, asked.runs, asked.images, asked.truth))
+
+
+if __name__ == "__main__":
+    main()
