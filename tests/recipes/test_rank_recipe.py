@@ -48,6 +48,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "budgets": ["110"],
         "seeds": [0, 1],
         "one_shot": one_shot,
+        "zero_cost": ["naswot"],
         "ratings": {"fewer": {"metric": "stitched_kl", "images": 8, "batch_size": 4}},
     }
     path = folder / "tiny.yaml"
@@ -63,7 +64,7 @@ def ranked(config: Path) -> tuple[Path, dict[str, Any]]:
 
 def test_every_score_is_compared(ranked: tuple[Path, dict[str, Any]]) -> None:
     folder, summary = ranked
-    scores = {"relative_l1", "stitched_sqrt_logit_mse", "fewer", "one_shot_loss", "one_shot_accuracy"}
+    scores = {"relative_l1", "stitched_sqrt_logit_mse", "fewer", "one_shot_loss", "one_shot_accuracy", "naswot"}
     assert set(summary["kendall_tau"]) == scores
     assert len(summary["seeds"]) == 2
     assert summary["baselines"]["depth"] > 0.8  # the truth is nearly the depth; its ties cost something
@@ -91,6 +92,13 @@ def test_a_rating_of_fewer_images(ranked: tuple[Path, dict[str, Any]]) -> None:
     assert table.cells[0][0].batches.shape[0] == 2
 
 
+def test_zero_cost_scores_are_of_untrained_networks(ranked: tuple[Path, dict[str, Any]]) -> None:
+    """All ones has the most layers, all zeros the fewest units to tell images apart."""
+    scores = json.loads((ranked[0] / "seed-0" / "zero-cost" / "scores.json").read_text())
+    assert len(scores) == 16
+    assert scores["1111"]["naswot"] > scores["0000"]["naswot"]
+
+
 def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path) -> None:
     folder, summary = ranked
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("step.json")}
@@ -104,6 +112,7 @@ def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path
     [
         ("metrics=[relativ_l1]", "did you mean 'relative_l1'"),
         ("seeds=[]", "at least one metric and one seed"),
+        ("zero_cost=[naswott]", "unknown zero-cost score 'naswott'; did you mean 'naswot'"),
         ("ratings.fewer.images=24", "ratings.fewer.images=24 are more than the 16 images held out"),
         ("truth=nowhere.json", "nowhere.json"),
         ("field=acc", "needs a column 'acc'"),

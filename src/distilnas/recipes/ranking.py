@@ -6,11 +6,10 @@ summed for every network of the truth and compared. The one-shot baseline (SPOS)
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from dataclasses import field as dataclass_field
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file, save
@@ -19,61 +18,24 @@ from distilnas import ranking
 from distilnas.errors import UsageError
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods import spos
-from distilnas.methods.dna import RateSettings
+from distilnas.methods.zerocost import ZERO_COST
+from distilnas.networks import StudentNet
 from distilnas.ranking.plot import write_scatter
 from distilnas.recipes.dna import DnaRun
 from distilnas.recipes.materials import finish_training
+from distilnas.recipes.ranking_settings import RankSettings
 from distilnas.recipes.running import drive
-from distilnas.recipes.settings import Settings, plain
+from distilnas.recipes.settings import plain
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.provenance import provenance
-from distilnas.runtime.seeds import derive_seed
+from distilnas.runtime.seeds import derive_seed, torch_seed
 from distilnas.runtime.store import StepRecord, key_of
 from distilnas.space import Choice, SearchSpace, find_space
 from distilnas.tables import RatingTable
 
 BASELINES = ("params", "macs", "depth")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankSettings:
-    """The recipe ``rank``.
-
-    ``truth``: CSV or JSON of true accuracies (column ``field``). ``digits``: the space whose op indices names of digits
-    mean (02012100); the run's own may cut the same layers into other blocks. ``metrics``: ratings to compare, on the
-    images of ``dna.rate``; ``ratings``: further ones by a name of the user's, on the first ``images`` of these.
-    ``budgets`` (40M, params=2M) are in the truth's own costs. ``one_shot`` None: no such baseline.
-    """
-
-    recipe: Literal["rank"] = "rank"
-    dna: Settings
-    truth: str
-    field: str | None = None
-    digits: str | None = None
-    metrics: tuple[str, ...] = ("relative_l1", "stitched_sqrt_logit_mse")
-    ratings: dict[str, RateSettings] = dataclass_field(default_factory=dict)
-    budgets: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
-    one_shot: spos.SposSettings | None = None
-
-    def __post_init__(self) -> None:
-        if not self.metrics or not self.seeds:
-            raise UsageError("a ranking needs at least one metric and one seed: set metrics and seeds.")
-        for name, rating in self.all_ratings().items():
-            if rating.images > self.dna.rate.images:
-                raise UsageError(
-                    f"ratings.{name}.images={rating.images} are more than the {self.dna.rate.images} images held out; "
-                    "raise dna.rate.images."
-                )
-
-    def all_ratings(self) -> dict[str, RateSettings]:
-        """What every rating that is compared is made by."""
-        return {metric: replace(self.dna.rate, metric=metric) for metric in self.metrics} | self.ratings
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values (tuples become lists)."""
-        return plain(asdict(self))
+ZERO_COST_IMAGES = 32
 
 
 class RankRun(DnaRun):
@@ -145,10 +107,30 @@ class RankRun(DnaRun):
 
         return self._step("one-shot-scores", {"one_shot": trained.key, **self._truth_key}, work)
 
+    def score_untrained(self) -> StepRecord:
+        """Zero-cost scores of all networks of the truth, freshly initialised."""
+
+        def work(folder: Path) -> dict[str, Any]:
+            images = self.device.images(next(iter(self._rating_batches()))[0][:ZERO_COST_IMAGES])
+            scores = {}
+            with self.progress.task("score untrained", len(self.networks)) as task:
+                for name, choice in self.networks.items():
+                    with torch_seed(derive_seed(self.settings.seed, 23)):
+                        network = StudentNet(self.search_space.architecture(choice))
+                    network = self.device.module(network)
+                    scores[name] = {score: ZERO_COST[score](network, images) for score in self.asked.zero_cost}
+                    task.advance()
+            write_json(folder / "scores.json", scores)
+            return {"num_networks": len(scores)}
+
+        inputs = {"data": self.data().key, "space": self.space().key, "scores": list(self.asked.zero_cost)}
+        return self._step("zero-cost", inputs | self._truth_key, work)
+
     def compare(self) -> StepRecord:
         """Every score against the truth, with scatter plots."""
         rated = {name: self.rate_by(name) for name in self.asked.all_ratings()}
         one_shot = self.score_one_shot() if self.asked.one_shot else None
+        untrained = self.score_untrained() if self.asked.zero_cost else None
 
         def work(folder: Path) -> dict[str, Any]:
             tables = {name: RatingTable.load(step.folder / "ratings.npz") for name, step in rated.items()}
@@ -158,11 +140,15 @@ class RankRun(DnaRun):
                 rows = ranking.read_columns(one_shot.folder / "scores.json", plain="loss")
                 scores["one_shot_loss"] = -_in_order(rows.numbers("loss"), self.networks)
                 scores["one_shot_accuracy"] = _in_order(rows.numbers("accuracy"), self.networks)
+            if untrained:
+                rows = ranking.read_columns(untrained.folder / "scores.json", plain="score")
+                scores |= {score: _in_order(rows.numbers(score), self.networks) for score in self.asked.zero_cost}
             records = {name: self._record(folder, name, values) for name, values in scores.items()}
             write_json(folder / "ranking.json", records)
             return {name: record["kendall_tau"] for name, record in records.items()}
 
-        keys = {name: step.key for name, step in rated.items()} | ({"one_shot": one_shot.key} if one_shot else {})
+        keys = {name: step.key for name, step in rated.items()}
+        keys |= {step.name: step.key for step in (one_shot, untrained) if step}
         return self._step("ranking", {"scores": keys, "budgets": list(self.asked.budgets), **self._truth_key}, work)
 
     def baselines(self) -> dict[str, dict[str, Any]]:
@@ -230,6 +216,8 @@ def _run_seed(settings: RankSettings, seed: int, folder: Path, progress: Progres
         steps |= {f"rate {name}": run.rate_by(name) for name in settings.all_ratings()}
         if settings.one_shot:
             steps |= {"one-shot": run.train_one_shot(), "one-shot-scores": run.score_one_shot()}
+        if settings.zero_cost:
+            steps["zero-cost"] = run.score_untrained()
         tested = run.evaluate_teacher()
         return {
             "seed": seed,
