@@ -60,6 +60,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "cells-all": ("dna.distill.cells_per_step=null",),
     "spos-shared": (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0", *SPOS),
     "spos-cells": ("dna.distill.epochs=0", *SPOS),
+    "zero-cost": ("dna.distill.epochs=0", "zero_cost=[synflow,jacob_cov,naswot]"),
 }
 
 
@@ -75,11 +76,11 @@ def run(name: str, runs: Path, images: Path, truth: Path) -> Path:
     return runs / name
 
 
-def keep(run: Path) -> None:
-    """Copy what a run's results are made from."""
+def keep(run: Path, results: Path = RESULTS) -> None:
+    """Copy what a run's results are made from to ``results``/VARIANT."""
     summary = json.loads((run / "summary.json").read_text())
     for seed in summary["seeds"]:
-        source, target = run / f"seed-{seed['seed']}", RESULTS / run.name / f"seed-{seed['seed']}"
+        source, target = run / f"seed-{seed['seed']}", results / run.name / f"seed-{seed['seed']}"
         target.mkdir(parents=True, exist_ok=True)
         (target / "record.json").write_text(json.dumps(_short(seed), indent=1) + "\n")
         (target / "config.yaml").write_text(_without_folders((source / "config.yaml").read_text()))

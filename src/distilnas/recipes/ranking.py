@@ -90,22 +90,25 @@ class RankRun(DnaRun):
         trained = self.train_one_shot()
 
         def work(folder: Path) -> dict[str, Any]:
-            net = self._new_one_shot()
-            net.load_state_dict(load_file(trained.folder / "supernet.safetensors"))
-            choices = list(self.networks.values())
-            scores = spos.score(
-                net,
-                self._rating_batches,
-                choices=choices,
-                device=self.device,
-                progress=self.progress,
-                max_networks=len(choices),
-            )
+            scores = self.one_shot_scores(list(self.networks.values()))
             rows = zip(self.networks, scores.loss.tolist(), scores.accuracy.tolist(), strict=True)
             write_json(folder / "scores.json", {name: {"loss": loss, "accuracy": hits} for name, loss, hits in rows})
-            return {"num_networks": len(choices)}
+            return {"num_networks": len(self.networks)}
 
         return self._step("one-shot-scores", {"one_shot": trained.key, **self._truth_key}, work)
+
+    def one_shot_scores(self, choices: list[Choice]) -> spos.Scores:
+        """Scores of any networks of the space with the trained one-shot supernet, on the rating images."""
+        net = self._new_one_shot()
+        net.load_state_dict(load_file(self.train_one_shot().folder / "supernet.safetensors"))
+        return spos.score(
+            net,
+            self._rating_batches,
+            choices=choices,
+            device=self.device,
+            progress=self.progress,
+            max_networks=len(choices),
+        )
 
     def score_untrained(self) -> StepRecord:
         """Zero-cost scores of all networks of the truth, freshly initialised."""

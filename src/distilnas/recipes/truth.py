@@ -75,6 +75,8 @@ class TruthSettings:
         space = named_space(self.space)
         names = NetworkNames(space)
         found = {name: space.architecture(names.choice(text)) for name, text in self.networks.items()}
+        if len(set(found.values())) < len(found):
+            raise UsageError(f"networks name the same network twice: {', '.join(found)}; every network may stand once.")
         for architecture in self._drawn(space, num_classes, set(found.values())):
             found[f"random-{len(found) - len(self.networks) + 1}"] = architecture
         return found

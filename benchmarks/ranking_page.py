@@ -1,0 +1,288 @@
+"""The numbers and pictures of docs/results/ranking.md, from the tables in ``results/ranking`` alone.
+
+    make ranking-page TRUTH=nas-bench-macro_cifar10.json
+
+Nothing is trained: every correlation is computed anew from the rating tables and one-shot scores of the reported runs.
+The page's prose is written by hand; what stands between ``<!-- NAME -->`` and ``<!-- end -->`` is replaced.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import yaml
+
+from benchmarks.ranking_study import DEFAULT, METRICS, RATINGS, RESULTS
+from distilnas import ranking
+from distilnas.costing import cost_table
+from distilnas.recipes.settings import SpaceSettings
+from distilnas.recipes.spaces import named_space
+from distilnas.space import SearchSpace, find_space
+from distilnas.tables import RatingTable
+from distilnas.tables.combine import scaled, spread_weights
+from distilnas.tables.csv import read_ratings_csv
+
+matplotlib.use("svg")
+matplotlib.rcParams |= {"svg.hashsalt": "distilnas", "svg.fonttype": "none", "axes.spines.top": False}
+import matplotlib.pyplot as plt  # noqa: E402
+
+DOCS = Path(__file__).parent.parent / "docs" / "results"
+SPACE = "nas-bench-macro"
+BUDGETS = [40e6, 60e6, 80e6]
+PAPER = "relative_l1"
+
+
+class Truth:
+    """The published table: networks, their accuracies (percent) and costs."""
+
+    def __init__(self, path: Path) -> None:
+        columns = ranking.read_columns(path, plain="mean_acc")
+        self.names = list(columns.rows)
+        self.accuracy = np.array(list(columns.numbers("mean_acc").values()))
+        self.macs = np.array(list(columns.numbers("flops").values()))
+
+    @cached_property
+    def baselines(self) -> dict[str, np.ndarray]:
+        """Scores that need no training."""
+        space = find_space(SPACE)
+        choices = list(ranking.NetworkNames(space).choices(self.names).values())
+        costs = cost_table(space, resolution=32, num_classes=10)
+        sizes = {name: ranking.cost_scores(space, costs, name, choices) for name in ("params", "macs")}
+        return sizes | {"non-identity layers": ranking.depth_scores(space, choices)}
+
+
+class Kept:
+    """One seed of one variant."""
+
+    def __init__(self, folder: Path, truth: Truth) -> None:
+        self.folder, self.truth = folder, truth
+        self.record = json.loads((folder / "record.json").read_text())
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space that was rated."""
+        config = yaml.safe_load((self.folder / "config.yaml").read_text())
+        return named_space(SpaceSettings(**config["space"]))
+
+    @cached_property
+    def choices(self) -> list:
+        """The truth's networks in that space."""
+        names = ranking.NetworkNames(self.space, find_space(SPACE))
+        return list(names.choices(self.truth.names).values())
+
+    def table(self, name: str) -> RatingTable:
+        """A rating table by metric or name."""
+        return read_ratings_csv(self.folder / f"{name}.csv", self.space)
+
+    def scores(self, name: str) -> np.ndarray:
+        """(n,) predictions, higher is better: the negative sum over blocks."""
+        return self.summed(self.table(name))
+
+    def summed(self, table: RatingTable) -> np.ndarray:
+        return -ranking.rating_sums(table, self.choices)
+
+    @cached_property
+    def one_shot(self) -> dict[str, np.ndarray]:
+        """Loss (negative) and accuracy of the one-shot supernet's networks."""
+        columns = ranking.read_columns(self.folder / "one-shot.csv", plain="loss")
+        loss, hits = columns.numbers("loss"), columns.numbers("accuracy")
+        names = self.truth.names
+        return {"loss": -np.array([loss[name] for name in names]), "accuracy": np.array([hits[name] for name in names])}
+
+
+def seeds_of(variant: str, truth: Truth) -> list[Kept]:
+    """The kept seeds of a variant, none when it was not run."""
+    return [Kept(folder, truth) for folder in sorted((RESULTS / variant).glob("seed-*"))]
+
+
+def columns_of(scores: np.ndarray, truth: Truth) -> list[float]:
+    """Kendall's tau over all, the better half and the top tenth, and Spearman's rho over all."""
+    whole = ranking.correlate(scores, truth.accuracy)
+    half, tenth = (ranking.among_best(scores, truth.accuracy, share).kendall_tau for share in (0.5, 0.1))
+    return [value or 0.0 for value in (whole.kendall_tau, half, tenth, whole.spearman_rho)]
+
+
+def row_of(label: str, many: list[np.ndarray], truth: Truth) -> list[str]:
+    """Means over seeds."""
+    values = np.mean([columns_of(scores, truth) for scores in many], axis=0)
+    each = ", ".join(f"{columns_of(scores, truth)[0]:.3f}" for scores in many) if len(many) > 1 else ""
+    return [label, *(f"{value:.3f}" for value in values), each]
+
+
+TAUS = ["score", "tau", "tau, better half", "tau, top tenth", "rho", "tau of each seed"]
+
+
+def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def metrics_table(truth: Truth) -> str:
+    """All metrics on the same supernets, and the baselines."""
+    main = seeds_of("main", truth)
+    rows = [row_of(metric, [seed.scores(metric) for seed in main], truth) for metric in METRICS]
+    for name, label in (("spos-shared", "SPOS, shared"), ("spos-cells", "SPOS, cells")):
+        kept = seeds_of(name, truth)
+        rows += [
+            row_of(f"{label}: {what}", [seed.one_shot[what] for seed in kept], truth)
+            for what in ("loss", "accuracy")
+            if kept
+        ]
+    return markdown(TAUS, [*rows, *(row_of(name, [values], truth) for name, values in truth.baselines.items())])
+
+
+def factors_table(truth: Truth) -> str:
+    """One factor at a time, the paper's metric and the default."""
+    rows = []
+    for folder in sorted(RESULTS.iterdir()):
+        kept = seeds_of(folder.name, truth)
+        if kept and (kept[0].folder / f"{DEFAULT}.csv").exists() and not folder.name.startswith("spos"):
+            paper, default = (
+                [np.mean(values) for values in zip(*(columns_of(k.scores(m), truth) for k in kept), strict=True)]
+                for m in (PAPER, DEFAULT)
+            )
+            seconds = np.mean([k.record["seconds"]["distill"] for k in kept])
+            teacher = np.mean([k.record["teacher_top1"] for k in kept])
+            rows.append(
+                [folder.name, f"{teacher:.2f}", f"{seconds:.0f}", f"{paper[0]:.3f}"]
+                + [f"{value:.3f}" for value in default[:3]]
+            )
+    return markdown(
+        ["variant", "teacher", "seconds of distillation", PAPER, DEFAULT, "its better half", "its top tenth"], rows
+    )
+
+
+def sums_table(truth: Truth) -> str:
+    """How block ratings are brought together."""
+    rules: dict[str, Callable[[Kept, RatingTable], np.ndarray]] = {
+        "sum": lambda kept, table: kept.summed(table),
+        "z: each block by its standard deviation": lambda kept, table: kept.summed(
+            scaled(table, spread_weights(table))
+        ),
+        "product": lambda kept, table: -np.log(ranking.block_ratings(table, kept.choices)).sum(1),
+    }
+    main = seeds_of("main", truth)
+    rows = [
+        row_of(f"{metric}, {label}", [rule(seed, seed.table(metric)) for seed in main], truth)
+        for metric in (PAPER, DEFAULT)
+        for label, rule in rules.items()
+    ]
+    return markdown(TAUS, rows)
+
+
+def images_table(truth: Truth) -> str:
+    """Rating images and batches, the statistics of batch norm being those of a batch."""
+    main = seeds_of("main", truth)
+    rows = [row_of("1,000 images, batches of 250", [seed.scores(DEFAULT) for seed in main], truth)]
+    for name, settings in RATINGS.items():
+        label = f"{settings['images']:,} images, batches of {settings['batch_size']}"
+        rows.append(row_of(label, [seed.scores(name) for seed in main], truth))
+    return markdown(TAUS, rows)
+
+
+def contenders(truth: Truth) -> dict[str, list[np.ndarray]]:
+    """The scores that a reader wants side by side, seed by seed."""
+    found = {metric: [seed.scores(metric) for seed in seeds_of("main", truth)] for metric in (DEFAULT, PAPER)}
+    for name in ("spos-shared", "spos-cells"):
+        if kept := seeds_of(name, truth):
+            found[f"{name}, loss"] = [seed.one_shot["loss"] for seed in kept]
+    return found | {name: [values] for name, values in truth.baselines.items() if name != "params"}
+
+
+def regret_table(truth: Truth) -> str:
+    """What is picked under budgets: true accuracy, and the share of fitting networks that are better."""
+    rows = []
+    for label, many in contenders(truth).items():
+        for number, scores in enumerate(many):
+            cells = [f"{label}, seed {number}" if len(many) > 1 else label]
+            for budget in (*BUDGETS, np.inf):
+                fits = truth.macs <= budget
+                accuracy = truth.accuracy[fits]
+                picked = accuracy[scores[fits] == scores[fits].max()]
+                cells.append(f"{picked.mean():.2f} ({100 * np.mean(accuracy > picked.mean()):.1f} %)")
+            rows.append(cells)
+    best = [f"{truth.accuracy[truth.macs <= budget].max():.2f}" for budget in (*BUDGETS, np.inf)]
+    return markdown(["picked by", "40 M", "60 M", "80 M", "any"], [*rows, ["the truth", *best]])
+
+
+def draw_scatter(truth: Truth, folder: Path) -> None:
+    """Predicted against true, of the first seed."""
+    shown = list(contenders(truth).items())[:4]
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.1 * len(shown), 3), sharey=True)
+    for axis, (label, many) in zip(np.atleast_1d(axes), shown, strict=True):
+        place = np.random.default_rng(0).permutation(len(truth.names))[:1500]
+        axis.scatter(many[0][place], truth.accuracy[place], s=2, alpha=0.4, linewidths=0, rasterized=True)
+        axis.set_title(f"{label}\ntau {ranking.kendall(many[0], truth.accuracy):.3f}", fontsize=8)
+        axis.set_xlabel("score, higher is better", fontsize=8)
+    np.atleast_1d(axes)[0].set_ylabel("true accuracy, %", fontsize=8)
+    _save(figure, folder / "scatter.svg")
+
+
+def draw_training(truth: Truth, folder: Path) -> None:
+    """Tau over the length of distillation, each point a whole schedule."""
+    lengths = {0: "epochs-0", 1: "epochs-1", 2: "main", 4: "epochs-4"}
+    there = {epochs: kept[0] for epochs, name in lengths.items() if (kept := seeds_of(name, truth))}
+    figure, axis = plt.subplots(figsize=(4.6, 3))
+    for metric in (DEFAULT, PAPER):
+        taus = [ranking.kendall(seed.scores(metric), truth.accuracy) for seed in there.values()]
+        axis.plot(list(there), taus, marker="o", label=metric)
+    for name in ("macs", "non-identity layers"):
+        axis.axhline(ranking.kendall(truth.baselines[name], truth.accuracy), ls=":", lw=1, color="gray")
+        axis.text(4, ranking.kendall(truth.baselines[name], truth.accuracy), name, fontsize=7, va="bottom", ha="right")
+    axis.set(xlabel="epochs of distillation", ylabel="Kendall tau over 6,561 networks")
+    axis.legend(fontsize=8, frameon=False)
+    _save(figure, folder / "training.svg")
+
+
+def draw_regret(truth: Truth, folder: Path) -> None:
+    """True accuracy lost by the pick, over the budget, of the first seed."""
+    budgets = np.linspace(25e6, 100e6, 76)
+    figure, axis = plt.subplots(figsize=(5.6, 3))
+    for label, many in contenders(truth).items():
+        lost = []
+        for budget in budgets:
+            fits = truth.macs <= budget
+            accuracy, scores = truth.accuracy[fits], many[0][fits]
+            lost.append(accuracy.max() - accuracy[scores == scores.max()].mean())
+        axis.step(budgets / 1e6, lost, where="post", label=label, lw=1.2)
+    axis.set(xlabel="budget, M MACs", ylabel="regret, points")
+    axis.legend(fontsize=7, frameon=False)
+    _save(figure, folder / "regret.svg")
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None}, dpi=130)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Refresh tables and pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("truth", type=Path, help="the published table")
+    truth = Truth(parser.parse_args().truth)
+    page = DOCS / "ranking.md"
+    text = page.read_text()
+    tables = {
+        "metrics": metrics_table,
+        "factors": factors_table,
+        "sums": sums_table,
+        "images": images_table,
+        "regret": regret_table,
+    }
+    for name, make in tables.items():
+        before, after = text.split(f"<!-- {name} -->\n")
+        text = f"{before}<!-- {name} -->\n{make(truth)}\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
+    page.write_text(text)
+    for draw in (draw_scatter, draw_training, draw_regret):
+        draw(truth, DOCS / "ranking")
+
+
+if __name__ == "__main__":
+    main()

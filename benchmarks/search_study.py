@@ -1,0 +1,128 @@
+"""Does a search by these ratings find better networks? The space ``small-images``, two budgets, CIFAR-10.
+
+    python -m benchmarks.search_study RUNS --images c10 --teacher teacher.safetensors
+
+1. ``RUNS/truth``: 24 networks drawn from the space, trained equally (a second ground truth for the ratings).
+2. ``RUNS/rank``: distillation under the teacher of the ranking study, ratings, one-shot supernet; compared with 1.
+3. Under each budget the winner by the default rating, by the paper's, by the one-shot supernet (best of as many
+   networks as block-wise ratings rate candidates), and the deepest network that fits.
+4. ``RUNS/winners-BUDGET``: these and five random networks of the budget, retrained equally with every seed.
+
+What the page on the results needs is kept in ``results/search``.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.ranking_study import DEFAULT, METRICS, SPOS, keep
+from distilnas.config import parse_amount
+from distilnas.costing import cost_table
+from distilnas.files import read_json, write_json
+from distilnas.methods.spos.sampling import uniform
+from distilnas.recipes.catalogue import load_settings
+from distilnas.recipes.ranking import RankRun
+from distilnas.recipes.teaching import DnaMaterials
+from distilnas.runtime.store import Run
+from distilnas.solve import Limit, search_problem, solve, to_choice
+from distilnas.space import Architecture, Choice, SearchSpace
+from distilnas.tables import CellRatings, CostTable, RatingTable
+
+RESULTS = Path(__file__).parent / "results" / "search"
+BUDGETS = ("10M", "18M")
+NEAR = 0.9  # random networks and the one-shot supernet's have at least this share of the budget
+PAPER = "relative_l1"
+
+
+def distilnas(*arguments: str) -> None:
+    """Run the command line in a process of its own."""
+    subprocess.run((sys.executable, "-m", "distilnas", *arguments), check=True)
+
+
+def depth_table(space: SearchSpace) -> RatingTable:
+    """Every candidate rated by minus its depth: the solver then finds the deepest network, of equals the cheapest."""
+    blocks = []
+    for block in space.blocks:
+        ratings = [np.full(cell.shape, -float(cell.depth)) for cell in block.cells]
+        blocks.append(tuple(CellRatings(mean=r, stderr=0 * r, batches=r[None]) for r in ratings))
+    return RatingTable(space=space.fingerprint, metric="depth", num_images=0, cells=tuple(blocks))
+
+
+def solved(space: SearchSpace, table: RatingTable, costs: CostTable, limits: tuple[Limit, ...]) -> Architecture:
+    """The proved best network."""
+    best = solve(search_problem(space, table, costs), limits)[0]
+    return space.architecture(to_choice(space, best.choices))
+
+
+def drawn(space: SearchSpace, costs: CostTable, limit: Limit, number: int) -> list[Choice]:
+    """Random networks near the budget."""
+    found: dict[Choice, None] = {}
+    draw = 0
+    while len(found) < number:
+        choice = uniform(space, 1, draw)
+        draw += 1
+        if limit.allows(costs.total(space, choice)["macs"]):
+            found[choice] = None
+    return list(found)
+
+
+def winners(run: Path, given: tuple[str, ...], budget: str) -> dict[str, str]:
+    """What each way of choosing chooses under a budget; ways that agree share an entry."""
+    settings = load_settings("rank-small-images", given)
+    dna = replace(settings.dna, seed=settings.seeds[0])
+    with Run(run / f"seed-{dna.seed}") as opened:
+        rank = RankRun(opened, DnaMaterials(dna), ranking_settings=settings)
+        space = rank.search_space
+        costs = cost_table(space, resolution=32, num_classes=len(rank.splits.train.classes))
+        amount = parse_amount(budget)
+        limits = (Limit(cost="macs", max=amount),)
+        tables = {name: RatingTable.load(rank.rate_by(name).folder / "ratings.npz") for name in (DEFAULT, PAPER)}
+        found = {name: solved(space, table, costs, limits) for name, table in tables.items()}
+        near = Limit(cost="macs", min=int(NEAR * amount), max=amount)
+        choices = drawn(space, costs, near, space.num_candidates)
+        loss = rank.one_shot_scores(choices).loss
+        found["spos"] = space.architecture(choices[int(loss.argmin())])
+    found["deepest"] = solved(space, depth_table(space), costs, limits)
+    agreed = {chosen: " = ".join(name for name in found if found[name] == chosen) for chosen in found.values()}
+    return {names: str(chosen) for chosen, names in agreed.items()}
+
+
+def main() -> None:
+    """All four parts, continuing where RUNS stands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--images", type=Path, required=True, help="folder with train/CLASS/* and test/CLASS/*")
+    parser.add_argument("--teacher", type=Path, required=True, help="teacher.safetensors of the ranking study")
+    parser.add_argument("--seeds", default="[0]")
+    asked = parser.parse_args()
+    truth = asked.runs / "truth"
+    distilnas("run", "truth-small-images", "--run", str(truth), f"data.path={asked.images}")
+    given = (
+        f"dna.data.path={asked.images}",
+        f"dna.teacher.weights={asked.teacher}",
+        "dna.teacher.fit=null",
+        f"truth={truth / 'truth.json'}",
+        f"metrics=[{','.join(METRICS)}]",
+        "zero_cost=[synflow,jacob_cov,naswot]",
+        *SPOS,
+    )
+    ranked = asked.runs / "rank"
+    distilnas("run", "rank-small-images", "--run", str(ranked), *given)
+    keep(ranked, RESULTS)
+    write_json(RESULTS / "truth.json", read_json(truth / "truth.json"))
+    for budget in BUDGETS:
+        folder = asked.runs / f"winners-{budget}"
+        chosen = winners(ranked, given, budget)
+        least = f"min_macs={int(NEAR * parse_amount(budget))}"
+        overrides = (f"networks={json.dumps(chosen)}", "number=5", least, f"max_macs={budget}", f"seeds={asked.seeds}")
+        distilnas("run", "truth-small-images", "--run", str(folder), f"data.path={asked.images}", *overrides)
+        write_json(RESULTS / f"winners-{budget}.json", read_json(folder / "truth.json"))
+
+
+if __name__ == "__main__":
+    main()
