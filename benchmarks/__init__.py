@@ -1,1 +1,1 @@
-"""Speed, measured against a baseline in the same run: ``make bench``."""
+"""Committed results of ``distilnas bench`` and how they are made: ``make bench`` on a CPU, ``gpu.py`` on a GPU."""

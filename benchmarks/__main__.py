@@ -1,7 +1,21 @@
-"""``make bench``: every benchmark, one after the other."""
+"""``make bench``: every benchmark in a process of its own; records go to ``results/``."""
 
-from benchmarks import rate, retrain, solve
+import subprocess
+import sys
+from pathlib import Path
 
-solve.main()
-rate.main()
-retrain.main()
+from distilnas.bench import BENCHMARKS
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: list[str], results: Path = RESULTS) -> None:
+    """Run all benchmarks, with ``arguments`` passed on to each."""
+    for name in BENCHMARKS:
+        command = [sys.executable, "-m", "distilnas", "bench", name, "--out", str(results / f"{name}.json"), *arguments]
+        print(" ".join(command[2:]), flush=True)
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -8,7 +8,7 @@ from cli_call import Cli
 
 from distilnas.version import __version__
 
-VERBS = ("run", "distill", "rate", "cost", "solve", "retrain", "evaluate", "export", "report", "profile", "doctor")
+VERBS = ("run", "distill", "rate", "cost", "solve", "retrain", "evaluate", "export", "report", "profile", "bench", "doctor")
 # name: (parameters, multiply-adds), published: timm's results table and torchvision's documentation (4.09 G)
 RESNET50 = (25_557_032, 4_089_184_256)
 
@@ -25,7 +25,7 @@ def test_every_verb_has_json_and_v(cli: Cli, verb: tuple[str, ...]):
     text = cli(*verb, "-h").out
     assert "--json" in text
     assert "--verbose" in text
-    assert ("--run" in text) == (verb[0] not in ("profile", "doctor", "config"))
+    assert ("--run" in text) == (verb[0] not in ("profile", "bench", "doctor", "config"))
 
 
 def test_config_verbs(cli: Cli, config: Path):

@@ -96,6 +96,36 @@ def test_gradients_of_gradients(kind):
     assert_close(second_gradients(fast, images), second_gradients(exact, images.double()), 1e-3)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("kind", MAKERS)
+def test_passes_without_gradient(kind, dtype):
+    """By the batch's statistics, which are tracked, and by the tracked ones in eval mode."""
+    fast, exact = pair(kind, 70)
+    for seed in (2, 4):
+        images = 3 * channels_last(3, 70, 5, 5, dtype=dtype, seed=seed) + 5
+        before = images.clone()
+        with torch.no_grad():
+            outputs = [fast.train()(images), fast.eval()(images)]
+            assert_close(outputs, [exact.train()(images.double()), exact.eval()(images.double())], TOLERANCE[dtype])
+        assert torch.equal(images, before)
+        assert all(output.dtype == dtype for output in outputs)
+    assert_same_buffers(fast, exact, 1e-5)
+
+
+def test_silu_over_the_whole_range():
+    """Against double precision; far below zero 2^-126 of the value is left, where nothing should be."""
+    values = torch.cat([torch.linspace(-120, 120, 9999), torch.tensor([0, 1e30, -1e30, torch.inf])])
+    images = torch.cat([values, torch.tensor([torch.nan])])[None, None, :, None]
+    fast, exact = pair("silu", 1)
+    for norm in (fast, exact):
+        norm.eval()
+        norm.weight.data.fill_((1 + norm.eps) ** 0.5)
+        norm.bias.data.zero_()
+    with torch.no_grad():
+        ours = fast(images.contiguous(memory_format=torch.channels_last))
+        torch.testing.assert_close(ours.double(), exact(images.double()), rtol=3e-6, atol=2e-8, equal_nan=True)
+
+
 def test_mixed_precision_keeps_the_images_precision():
     fast, _ = pair("relu", 6)
     for dtype in TOLERANCE:
@@ -112,11 +142,8 @@ def test_what_is_not_covered_goes_pytorchs_way(monkeypatch):
     fast(images)
     exact(images.double())
     assert made == [1]
-    with torch.no_grad():
-        fast(images)
     fast(images.contiguous())
     copy.deepcopy(fast).double()(images.double())
-    exact(images.double())
     exact(images.double())
     assert_same_buffers(fast, exact, 1e-5)
     fast.eval()(images)

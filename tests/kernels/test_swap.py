@@ -114,14 +114,14 @@ def test_what_is_not_plain_training_goes_pytorchs_way(calls):
     model(images)
     assert calls == ["_Depthwise", "_BatchNorm"]
     with torch.no_grad():
-        model(images)
+        model[0](images)
     model[0](images[0])
     model[0](images[:0])
     copy.deepcopy(model).double()(images.double())
     assert copy.deepcopy(model).to("meta")(images.to("meta")).shape == (2, 4, 6, 6)
     with torch.autocast("cpu", torch.float16):
         assert model[0](images).dtype == torch.float16
-    model.requires_grad_(False)(images)
+    model.requires_grad_(False)[0](images)
     assert calls == ["_Depthwise", "_BatchNorm"]
 
 

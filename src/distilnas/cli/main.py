@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from distilnas.cli import config, doctor, plan, profile, rank, run, steps, zoo
+from distilnas.cli import bench, config, doctor, plan, profile, rank, run, steps, zoo
 from distilnas.cli.console import error_console
 from distilnas.errors import DistilnasError
 from distilnas.version import __version__
@@ -28,6 +28,7 @@ for verb in steps.VERBS:
 app.command("profile")(profile.profile)
 app.command("plan")(plan.plan)
 app.command("rank")(rank.rank)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(zoo.app, name="zoo")

@@ -1,6 +1,8 @@
-// Batch norm by the batch's own statistics, with or without ReLU, in channels-last memory (pixels, channels).
+// Batch norm and the activation behind it in channels-last memory (pixels, channels), by the batch's own statistics or,
+// without gradient, by given ones.
 //
-// Forward and backward pass are two runs over memory each: sums by channel, then the result. Sums are float32 over some
+// Forward and backward pass are two runs over memory each (one where statistics are given): sums by channel, then the
+// result. Sums are float32 over some
 // hundred pixels and double beyond; threads take equal shares of the pixels, so equal thread counts give equal bits.
 
 #include <cmath>
@@ -12,11 +14,31 @@ namespace {
 constexpr int64_t ROWS = 8;      // pixels added up in registers
 constexpr int64_t FLUSH = 1024;  // pixels added up in float32
 
+enum Act : int32_t { LINEAR, RELU, SILU };
+
 struct Layer {
     int64_t pixels, channels;
     float eps;
-    int32_t relu;
+    Act act;
 };
+
+template <Act ACT, class T>
+Vec activated(Vec v) {
+    if constexpr (ACT == RELU) return v < 0 ? Vec{} : v;
+    if constexpr (ACT == SILU) return v * sigmoid<T>(v);
+    return v;
+}
+
+// The gradient for `v`, from `g` for its activation.
+template <Act ACT, class T>
+Vec before_act(Vec v, Vec g) {
+    if constexpr (ACT == RELU) return v <= 0 ? Vec{} : g;
+    if constexpr (ACT == SILU) {
+        const Vec s = sigmoid<T>(v);
+        return g * s * (1.0f + v * (1.0f - s));
+    }
+    return g;
+}
 
 // One float per channel, padded to whole vectors.
 using Channels = std::vector<float>;
@@ -92,7 +114,15 @@ struct Normalised {  // what both passes know of the channels
     Vec operator()(Vec x, int64_t c) const { return (x - load(&mean[c])) * load(&scale[c]) + load(&shift[c]); }
 };
 
-template <bool RELU, class T>
+template <Act ACT, class T>
+void apply(const Layer& layer, const T* x, const float* weight, const float* bias, const float* mean, const float* var,
+           T* y, int threads) {
+    const Normalised normalised(layer, weight, bias, mean, var);
+    fill(layer, threads, y,
+         [&](int64_t at, int64_t c, auto lanes) { return activated<ACT, T>(normalised(load(x + at, lanes), c)); });
+}
+
+template <Act ACT, class T>
 void forward(const Layer& layer, const T* x, const float* weight, const float* bias, T* y, float* mean, float* var,
              int threads) {
     const int64_t size = vectors(layer.channels) * LANES;
@@ -107,21 +137,16 @@ void forward(const Layer& layer, const T* x, const float* weight, const float* b
         mean[c] = first[c] + shift;
         var[c] = std::max(0.0, sums[size + c] / layer.pixels - shift * shift);
     }
-    const Normalised normalised(layer, weight, bias, mean, var);
-    fill(layer, threads, y, [&](int64_t at, int64_t c, auto lanes) {
-        const Vec v = normalised(load(x + at, lanes), c);
-        return RELU ? (v < 0 ? Vec{} : v) : v;
-    });
+    apply<ACT>(layer, x, weight, bias, mean, var, y, threads);
 }
 
-template <bool RELU, class T>
+template <Act ACT, class T>
 void backward(const Layer& layer, const T* x, const T* dy, const float* weight, const float* bias, const float* mean,
               const float* var, T* dx, float* dweight, float* dbias, int threads) {
     const int64_t size = vectors(layer.channels) * LANES;
     const Normalised normalised(layer, weight, bias, mean, var);
     const auto gradient = [&](int64_t at, int64_t c, auto lanes, Vec value) {
-        const Vec g = load(dy + at, lanes);
-        return RELU ? (normalised(value, c) <= 0 ? Vec{} : g) : g;
+        return before_act<ACT, T>(normalised(value, c), load(dy + at, lanes));
     };
     const auto sums = sum_pairs(layer, threads, [&](int64_t at, int64_t c, auto lanes) {
         const Vec value = load(x + at, lanes), g = gradient(at, c, lanes, value);
@@ -142,19 +167,21 @@ void backward(const Layer& layer, const T* x, const T* dy, const float* weight, 
     });
 }
 
-template <class T>
-void forward(const Layer& layer, const void* x, const float* weight, const float* bias, void* y, float* mean, float* var,
-             int threads) {
-    const auto pass = layer.relu ? forward<true, T> : forward<false, T>;
-    pass(layer, static_cast<const T*>(x), weight, bias, static_cast<T*>(y), mean, var, threads);
+// Calls work(act) with the layer's activation as a constant.
+template <class Work>
+void with_act(const Layer& layer, const Work& work) {
+    if (layer.act == RELU)
+        work(std::integral_constant<Act, RELU>{});
+    else if (layer.act == SILU)
+        work(std::integral_constant<Act, SILU>{});
+    else
+        work(std::integral_constant<Act, LINEAR>{});
 }
 
-template <class T>
-void backward(const Layer& layer, const void* x, const void* dy, const float* weight, const float* bias,
-              const float* mean, const float* var, void* dx, float* dweight, float* dbias, int threads) {
-    const auto pass = layer.relu ? backward<true, T> : backward<false, T>;
-    pass(layer, static_cast<const T*>(x), static_cast<const T*>(dy), weight, bias, mean, var, static_cast<T*>(dx),
-         dweight, dbias, threads);
+// Calls work(act, zero of the data's type).
+template <class Work>
+void with_types(const Layer& layer, int is_bf16, const Work& work) {
+    with_act(layer, [&](auto act) { is_bf16 ? work(act, bfloat16{}) : work(act, float{}); });
 }
 
 }  // namespace
@@ -162,12 +189,28 @@ void backward(const Layer& layer, const void* x, const void* dy, const float* we
 // `x` (pixels, channels), bfloat16 or float32 -> `y` alike; `mean` and biased `var` (channels), float32, of the batch.
 extern "C" void batch_norm_forward(const Layer* layer, int is_bf16, const void* x, const float* weight, const float* bias,
                                    void* y, float* mean, float* var, int threads) {
-    (is_bf16 ? forward<bfloat16> : forward<float>)(*layer, x, weight, bias, y, mean, var, threads);
+    with_types(*layer, is_bf16, [&](auto act, auto zero) {
+        using T = decltype(zero);
+        forward<act.value>(*layer, static_cast<const T*>(x), weight, bias, static_cast<T*>(y), mean, var, threads);
+    });
+}
+
+// The same with `mean` and `var` given; `y` may be `x`.
+extern "C" void batch_norm_apply(const Layer* layer, int is_bf16, const void* x, const float* weight, const float* bias,
+                                 const float* mean, const float* var, void* y, int threads) {
+    with_types(*layer, is_bf16, [&](auto act, auto zero) {
+        using T = decltype(zero);
+        apply<act.value>(*layer, static_cast<const T*>(x), weight, bias, mean, var, static_cast<T*>(y), threads);
+    });
 }
 
 // Gradients for `dy` of `y`; `mean` and `var` as `batch_norm_forward` gave them.
 extern "C" void batch_norm_backward(const Layer* layer, int is_bf16, const void* x, const void* dy, const float* weight,
                                     const float* bias, const float* mean, const float* var, void* dx, float* dweight,
                                     float* dbias, int threads) {
-    (is_bf16 ? backward<bfloat16> : backward<float>)(*layer, x, dy, weight, bias, mean, var, dx, dweight, dbias, threads);
+    with_types(*layer, is_bf16, [&](auto act, auto zero) {
+        using T = decltype(zero);
+        backward<act.value>(*layer, static_cast<const T*>(x), static_cast<const T*>(dy), weight, bias, mean, var,
+                            static_cast<T*>(dx), dweight, dbias, threads);
+    });
 }

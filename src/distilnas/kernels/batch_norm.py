@@ -1,4 +1,4 @@
-"""Batch norm in training, with the ReLU behind it, in two runs over memory forward and two backward on the CPU."""
+"""Batch norm, with the activation behind it, in two runs over memory forward and two backward on the CPU."""
 
 import ctypes
 from typing import Any
@@ -8,17 +8,21 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distilnas.kernels.calling import DTYPES, call, is_plain_training
+from distilnas.kernels.calling import DTYPES, asks_gradient, call, is_plain
+
+_ACTS = {nn.Identity: 0, nn.ReLU: 1, nn.SiLU: 2}  # ``Act`` of batch_norm.cpp
+_FUNCTIONS = (nn.Identity(), F.relu, F.silu)
 
 
 class FastBatchNorm2d(nn.BatchNorm2d):
-    """``nn.BatchNorm2d`` that trains fast on the CPU in channels-last memory; made by ``use_fast_kernels``.
+    """``nn.BatchNorm2d`` that is fast on the CPU in channels-last memory; made by ``use_fast_kernels``.
 
-    State and results are those of ``nn.BatchNorm2d`` within rounding; all but plain training goes PyTorch's way.
+    State and results are those of ``nn.BatchNorm2d`` within rounding. Whatever our kernels do not cover goes PyTorch's
+    way: other devices and precisions, gradients in eval mode, tracing, export and compilation.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return _normalise(self, input, relu=False) if _covers(self, input) else super().forward(input)
+        return _normalise(self, input, act=0) if _covers(self, input) else super().forward(input)
 
     def _check_input_dim(self, input: Any) -> None:
         if isinstance(input, Tensor):  # what torch.fx puts in its place has no shape
@@ -26,31 +30,44 @@ class FastBatchNorm2d(nn.BatchNorm2d):
 
 
 class FastBatchNormAct2d(BatchNormAct2d):
-    """timm's ``BatchNormAct2d`` alike; its activation is computed along where it is ReLU."""
+    """timm's ``BatchNormAct2d`` alike; its activation is computed along where it is ReLU or SiLU."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not _covers(self, x):
             return super().forward(x)
-        relu = type(self.act) is nn.ReLU and type(self.drop) is nn.Identity
-        x = _normalise(self, x, relu=relu)
-        return x if relu else self.act(self.drop(x))  # type: ignore[operator]
+        act = _ACTS.get(type(self.act)) if type(self.drop) is nn.Identity else None
+        x = _normalise(self, x, act=act or 0)
+        return self.act(self.drop(x)) if act is None else x  # type: ignore[operator]
 
 
 def _covers(norm: Any, input: Tensor) -> bool:
-    if norm.weight is None or norm.bias is None or not is_plain_training(input, norm.weight, norm.bias):
+    if norm.weight is None or norm.bias is None or not is_plain(input, norm.weight, norm.bias):
         return False
+    by_batch = _by_batch(norm)
     return (
-        (norm.training or norm.running_mean is None)
+        (by_batch or not asks_gradient(input, norm.weight, norm.bias))
         and input.shape[1] == norm.num_features
-        and input.numel() > norm.num_features
+        and (not by_batch or input.numel() > norm.num_features)
         and input.dtype in DTYPES
         and norm.weight.dtype == norm.bias.dtype == torch.float32
+        and (norm.running_mean is None or norm.running_mean.dtype == torch.float32)
         and input.is_contiguous(memory_format=torch.channels_last)
     )
 
 
-def _normalise(norm: Any, input: Tensor, *, relu: bool) -> Tensor:
-    output, mean, var = _BatchNorm.apply(input, norm.weight, norm.bias, norm.eps, relu)
+def _by_batch(norm: Any) -> bool:
+    """Whether the batch's own statistics count."""
+    return norm.training or norm.running_mean is None
+
+
+def _normalise(norm: Any, input: Tensor, *, act: int) -> Tensor:
+    if not _by_batch(norm):
+        output = torch.empty_like(input)
+        layer = _Layer(input.numel() // norm.num_features, norm.num_features, norm.eps, act)
+        statistics = (norm.running_mean, norm.running_var)
+        call("batch_norm_apply", layer, input, norm.weight, norm.bias, *statistics, output)
+        return output
+    output, mean, var = _BatchNorm.apply(input, norm.weight, norm.bias, norm.eps, act)
     if norm.training and norm.track_running_stats and norm.running_mean is not None:
         _track(norm, mean, var, input.numel() // norm.num_features)
     return output
@@ -70,10 +87,10 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, input: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool
+        ctx: Any, input: Tensor, weight: Tensor, bias: Tensor, eps: float, act: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         output, mean, var = torch.empty_like(input), torch.empty_like(weight), torch.empty_like(weight)
-        ctx.layer = _Layer(input.numel() // len(weight), len(weight), eps, relu)
+        ctx.layer = _Layer(input.numel() // len(weight), len(weight), eps, act)
         call("batch_norm_forward", ctx.layer, input, weight, bias, output, mean, var)
         ctx.save_for_backward(input, weight, bias, mean, var)
         ctx.mark_non_differentiable(mean, var)
@@ -83,24 +100,20 @@ class _BatchNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         input, weight, bias, mean, var = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_differentiable_backward(ctx.layer, grad, input, weight, bias, mean, var), None, None
+            return *_differentiable_backward(ctx.layer, grad, input, weight, bias), None, None
         grad = grad.contiguous(memory_format=torch.channels_last)
         dx, dw, db = torch.empty_like(input), torch.empty_like(weight), torch.empty_like(bias)
         call("batch_norm_backward", ctx.layer, input, grad, weight, bias, mean, var, dx, dw, db)
         return dx, dw, db, None, None
 
 
-def _differentiable_backward(
-    layer: "_Layer", grad: Tensor, input: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """PyTorch's own backward pass, which has a gradient itself."""
-    if layer.relu:
-        with torch.no_grad():
-            passed = F.batch_norm(input, mean, var, weight, bias, eps=layer.eps) > 0
-        grad = grad * passed
-    return torch.ops.aten.native_batch_norm_backward(
-        grad, input, weight, None, None, mean, (var + layer.eps).rsqrt(), True, layer.eps, [True] * 3
-    )
+def _differentiable_backward(layer: "_Layer", grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+    """PyTorch's own backward pass for input, weight and bias, which has a gradient itself."""
+    input, weight, bias = inputs
+    output = _FUNCTIONS[layer.act](F.batch_norm(input, None, None, weight, bias, training=True, eps=layer.eps))
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))
+    return tuple(next(found) if tensor.requires_grad else None for tensor in inputs)
 
 
 class _Layer(ctypes.Structure):
@@ -110,5 +123,5 @@ class _Layer(ctypes.Structure):
         ("pixels", ctypes.c_int64),
         ("channels", ctypes.c_int64),
         ("eps", ctypes.c_float),
-        ("relu", ctypes.c_int32),
+        ("act", ctypes.c_int32),
     )

@@ -3,6 +3,10 @@
 
 #include <omp.h>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -52,10 +56,14 @@ inline Vec load(const bfloat16* from, int lanes) {
 inline void store(float* to, Vec value, int lanes) { write(to, value, lanes); }
 
 inline void store(bfloat16* to, Vec value, int lanes) {  // rounded to nearest even; NaN stays NaN
+#if defined(__AVX512BF16__)
+    write(to, (Halves)_mm512_cvtneps_pbh((__m512)value), lanes);
+#else
     const Bits bits = (Bits)value;
     Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     rounded = value == value ? rounded : Bits{} + 0x7fc0;
     write(to, __builtin_convertvector(rounded, Halves), lanes);
+#endif
 }
 
 inline Vec load(const float* from) { return load(from, LANES); }
@@ -68,6 +76,35 @@ inline void each_vector(int64_t channels, const Work& work) {
     int64_t c = 0;
     for (; c + LANES <= channels; c += LANES) work(c, std::integral_constant<int, LANES>{});
     if (c < channels) work(c, static_cast<int>(channels - c));
+}
+
+// 2 to the power of x for |x| < 126; x beyond is taken as at the ends, NaN stays NaN. A polynomial of so many
+// coefficients in the distance to the nearest whole number (Taylor's; the error is below the first term left out).
+template <int TERMS>
+inline Vec power_of_two(Vec x) {
+    constexpr float COEFFICIENTS[] = {0.693147181f,   0.240226507f,   5.55041087e-2f, 9.61812911e-3f,
+                                      1.33335581e-3f, 1.54035304e-4f, 1.52527338e-5f};
+    x = x < -126 ? Vec{} - 126 : x;
+    x = x > 126 ? Vec{} + 126 : x;
+    const Vec shifter = Vec{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
+    const Vec shifted = x + shifter, rest = x - (shifted - shifter);
+    Vec sum = Vec{} + COEFFICIENTS[TERMS - 1];
+#pragma GCC unroll 8
+    for (int i = TERMS - 2; i >= 0; --i) sum = sum * rest + COEFFICIENTS[i];
+    return (Vec)((Bits)(sum * rest + 1.0f) + ((Bits)shifted << 23));
+}
+
+// 1 / (1 + e^-x), to the precision that values of type T need.
+template <class T>
+inline Vec sigmoid(Vec x) {
+    constexpr float LOG2_E = 1.44269504f;
+    if constexpr (std::is_same_v<T, float>) return 1.0f / (1.0f + power_of_two<7>(x * -LOG2_E));
+    const Vec denominator = 1.0f + power_of_two<4>(x * -LOG2_E);
+#if defined(__AVX512F__)
+    return (Vec)_mm512_rcp14_ps((__m512)denominator);
+#else
+    return 1.0f / denominator;
+#endif
 }
 
 inline int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -76,7 +76,7 @@ def rate(
             batch = judge.look(images, labels)
             group = max(1, settings.stitch_batch // len(images)) if judge.metric.stitched else 1
             for b in range(len(supernet.blocks)):
-                for c, cell in enumerate(_rate_block(supernet, b, judge, batch, group, device, task)):
+                for c, cell in enumerate(rate_block(supernet, b, judge, batch, group, device, task)):
                     scores[b][c].append(cell)
     table = RatingTable(
         space=supernet.space.fingerprint,
@@ -93,7 +93,7 @@ def rate(
     return table
 
 
-def _rate_block(
+def rate_block(
     supernet: Supernet, b: int, judge: Judge, batch: Batch, group: int, device: Device, task: Task
 ) -> list[np.ndarray]:
     """For each cell (ops of layer 1, ops of layer 2, ..., B): each image's score for every path.
