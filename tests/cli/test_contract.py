@@ -8,7 +8,21 @@ from cli_call import Cli
 
 from distilnas.version import __version__
 
-VERBS = ("run", "distill", "rate", "cost", "solve", "retrain", "evaluate", "export", "report", "profile", "bench", "doctor")
+VERBS = (
+    "run",
+    "distill",
+    "search",
+    "rate",
+    "cost",
+    "solve",
+    "retrain",
+    "evaluate",
+    "export",
+    "report",
+    "profile",
+    "bench",
+    "doctor",
+)
 # name: (parameters, multiply-adds), published: timm's results table and torchvision's documentation (4.09 G)
 RESNET50 = (25_557_032, 4_089_184_256)
 

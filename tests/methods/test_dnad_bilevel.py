@@ -11,7 +11,14 @@ from tiny_dnad import CLASSES, DEVICE, STEPS, Killed, assert_same, labelled, sta
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
-from distilnas.methods.dnad import BilevelSettings, Relaxed, SearchNet, build_supernet, search_bilevel
+from distilnas.methods.dnad import (
+    BilevelSettings,
+    Relaxed,
+    SearchNet,
+    build_supernet,
+    num_genotypes,
+    search_bilevel,
+)
 from distilnas.methods.dnad.alphas import Alphas, strongest
 from distilnas.methods.dnad.bilevel import BilevelTraining, unrolled_gradient
 from distilnas.networks.darts import DartsNet
@@ -196,3 +203,10 @@ def test_a_space_of_none_is_refused() -> None:
     net = SearchNet(DartsSpace(num_cells=3, width=4, primitives=("none",)), num_classes=2)
     with pytest.raises(UsageError, match="no op 'none'"):
         search_bilevel(net, BilevelSettings(), tiny_loop(), device=DEVICE, seed=0)
+
+
+def test_number_of_genotypes_is_that_of_the_paper() -> None:
+    """Per cell 180 choices of two inputs a node, times 7 ops on each of 8 edges: (180 x 7^8)^2 (Liu et al., 2019)."""
+    space = DartsSpace(num_cells=8, primitives=PRIMITIVE_SETS["darts8"])
+    assert num_genotypes(space, shared=True) == (180 * 7**8) ** 2
+    assert num_genotypes(space, shared=False) == (180 * 7**8) ** 8

@@ -1,5 +1,7 @@
 """Counts of derived networks by sums of parts, against the profile of the network itself and published costs."""
 
+import itertools
+
 import pytest
 import torch
 from darts_samples import cellwise, repeated
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distilnas.costing import profile
-from distilnas.methods.dnad.costs import candidate_macs, derived_counts, point_sides
+from distilnas.methods.dnad.costs import candidate_macs, derived_counts, point_sides, smallest_counts
 from distilnas.networks.darts import DartsNet
 from distilnas.space.darts import CellwiseGenotype, DartsArchitecture, plan_cells
 from distilnas.space.darts.space import DartsSpace
@@ -79,3 +81,32 @@ def test_columns_without_candidates_cost_nothing() -> None:
     macs = candidate_macs(DartsSpace(), resolution=32)
     assert torch.count_nonzero(macs[0, 6:]) == 0
     assert macs.shape == (32, 15)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_no_genotype_costs_less_than_the_smallest(data: st.DataObject) -> None:
+    space = DartsSpace(width=4, num_cells=5, primitives=("skip_connect", "sep_conv_3x3"))
+    kept = []
+    for row in range(space.rows):
+        number = len(space.candidates[row % 4])
+        chosen = data.draw(st.sets(st.integers(0, number - 1), min_size=1, max_size=2))
+        kept.append([column in chosen for column in range(space.columns)])
+    sizes = {"resolution": 16, "num_classes": 3}
+    params, macs = derived_counts(space.architecture(space.genotype(kept), width=6), **sizes)
+    smallest = smallest_counts(space, width=6, **sizes)
+    assert smallest["params"] <= params
+    assert smallest["macs"] <= macs
+
+
+def test_the_smallest_can_be_derived() -> None:
+    """Every choice of the one input that each cell reads, all ops identities where they can be."""
+    space = DartsSpace(width=4, num_cells=4)
+    sizes = {"resolution": 16, "num_classes": 3}
+    counts = []
+    for reads in itertools.product((0, 1), repeat=4):
+        text = " ; ".join(f"sk-{state} | sk-2 | sk-2 | sk-2" for state in reads)
+        architecture = DartsArchitecture.parse(f"darts cifar 6x4 ; {text}")
+        counts.append(profile(DartsNet(architecture, num_classes=3), 16))
+    found = smallest_counts(space, width=6, **sizes)
+    assert found == {"params": min(c.params for c in counts), "macs": min(c.macs for c in counts)}

@@ -44,12 +44,12 @@ def _build(name: str, num_classes: int) -> tuple[Any, int]:
     """The network and the resolution it is meant for."""
     import distilnas.networks as networks
     from distilnas.networks.zoo import create, default_resolution
-    from distilnas.space import Architecture
+    from distilnas.space.darts import parse_architecture
 
     path = Path(name)
     if (path / "student.json").is_file():
         student = networks.load_student(path)
         return student, student.student_config["preprocessing"].get("resolution", 224)
     if path.is_file():
-        return networks.StudentNet(Architecture.parse(path.read_text()), num_classes=num_classes), 224
+        return networks.build_network(parse_architecture(path.read_text()), num_classes=num_classes), 224
     return create(name, num_classes=num_classes), default_resolution(name)

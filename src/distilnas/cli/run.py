@@ -32,7 +32,14 @@ def run(
 
 def show(summary: dict[str, Any], folder: Path) -> None:
     """The summary as a small table on stdout."""
-    shown = {"dna": _show_dna, "retrain": _show_retrained, "progressive": _show_rounds, "rank": _show_ranking}
+    shown = {
+        "dna": _show_dna,
+        "dnad": _show_dnad,
+        "retrain": _show_retrained,
+        "progressive": _show_rounds,
+        "rank": _show_ranking,
+        "truth": _show_truth,
+    }
     shown[summary["recipe"]](summary)
     for name, path in summary.get("artefacts", {}).items():
         console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
@@ -63,6 +70,17 @@ def _show_dna(summary: dict[str, Any]) -> None:
     )
 
 
+def _show_dnad(summary: dict[str, Any]) -> None:
+    teacher, search = summary["teacher"], summary["search"]
+    networks = {f"teacher {teacher['name']}": teacher} if teacher else {}
+    console.print(_networks(networks | {"student": summary["student"]}))
+    console.print(
+        f"{search['num_networks']} networks found, {search['num_front']} on the front of MACs and held-out accuracy, "
+        f"{search['num_events']} at Pareto events; the search ended because {search['ended']}.",
+        highlight=False,
+    )
+
+
 def _show_retrained(summary: dict[str, Any]) -> None:
     console.print(_networks({summary["run"]: summary["student"]}))
 
@@ -85,4 +103,13 @@ def _show_ranking(summary: dict[str, Any]) -> None:
         table.add_row(f"baseline {name}", f"{tau:.3f}", "")
     for name, tau in summary["kendall_tau"].items():
         table.add_row(name, f"{tau['mean']:.3f}", "" if tau["stderr"] is None else f"{tau['stderr']:.3f}")
+    console.print(table)
+
+
+def _show_truth(summary: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("test top-1", justify="right")
+    for name, accuracy in summary["accuracy"].items():
+        table.add_row(name, f"{accuracy:.2f} %")
     console.print(table)

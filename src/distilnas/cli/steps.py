@@ -22,6 +22,13 @@ def distill(
     _step("distill", words, run, json)
 
 
+def search(
+    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
+    """Search the space of DARTS (recipe dnad)."""
+    _step("search", words, run, json)
+
+
 def rate(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
     """Rate every candidate of every block on held-out training images."""
     _step("rate", words, run, json)
@@ -110,7 +117,7 @@ def report(
         console.print(str(path), highlight=False, soft_wrap=True)
 
 
-VERBS = (distill, rate, cost, solve, retrain, evaluate, export, report)
+VERBS = (distill, search, rate, cost, solve, retrain, evaluate, export, report)
 
 
 def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: list[str] | None = None) -> None:

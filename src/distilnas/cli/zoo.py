@@ -164,11 +164,12 @@ def _describe_found(network: "RunNetwork", num_classes: int | None, resolution: 
     """The record of a run's network; the accuracy holds for the run's classes and resolution only."""
     import torch
 
-    from distilnas.networks import StudentNet
-    from distilnas.space import Architecture
+    from distilnas.networks import build_network
+    from distilnas.space.darts import parse_architecture
 
+    architecture = parse_architecture(network.architecture)
     with torch.device("meta"):
-        model = StudentNet(Architecture.parse(network.architecture), num_classes=num_classes or network.num_classes)
+        model = build_network(architecture, num_classes=num_classes or network.num_classes)
     return {
         "name": network.name,
         **_counts(model, resolution or network.resolution),

@@ -11,6 +11,7 @@ from distilnas.files import read_json
 from distilnas.report.read import RunRecord, read_run
 from distilnas.report.records import FrontPoint, Number, Solution
 from distilnas.space import Architecture
+from distilnas.space.darts import AnyArchitecture, parse_architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def _trained(run: RunRecord) -> Iterator[dict[str, Any]]:
         test = read_json(tested) if tested.exists() else None
         try:
             result = trained["result"]
-            architecture = Architecture.parse(result["architecture"])
+            architecture = parse_architecture(result["architecture"])
             top1 = test["result"]["top1"] if test and test["inputs"]["retrain"] == trained["key"] else None
             sizes = {"params": result["params"], "macs": result["macs"]}
         except (KeyError, TypeError) as error:
@@ -138,16 +139,16 @@ def _trained(run: RunRecord) -> Iterator[dict[str, Any]]:
         yield _fields(architecture, roles, **sizes, rating=_rating(run, architecture), top1=top1)
 
 
-def _rating(run: RunRecord, architecture: Architecture) -> float | None:
+def _rating(run: RunRecord, architecture: AnyArchitecture) -> float | None:
     """The sum of the rating table, where all candidates of the architecture are in it."""
-    if not (run.space and run.ratings and run.space.contains(architecture)):
+    if not (run.space and run.ratings and isinstance(architecture, Architecture) and run.space.contains(architecture)):
         return None
     total = run.ratings.total(run.space.choice_of(architecture))
     return total if math.isfinite(total) else None
 
 
 def _fields(
-    architecture: Architecture,
+    architecture: AnyArchitecture,
     roles: tuple[str, ...],
     *,
     params: Number,

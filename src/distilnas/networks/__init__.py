@@ -1,7 +1,18 @@
-"""Ops to modules, architectures to networks, networks to files; importing registers ``distilnas_student`` in timm."""
+"""Ops to modules, architectures to networks, networks to files; importing registers them in timm."""
 
+import timm  # noqa: F401 - before ours, since loading it imports those of ours that it lists
+
+from distilnas.networks.darts import DartsNet, build_network
 from distilnas.networks.factory import conv_norm_act, make_layer
 from distilnas.networks.files import load_student, save_student
 from distilnas.networks.student import StudentNet
 
-__all__ = ["StudentNet", "conv_norm_act", "load_student", "make_layer", "save_student"]
+__all__ = [
+    "DartsNet",
+    "StudentNet",
+    "build_network",
+    "conv_norm_act",
+    "load_student",
+    "make_layer",
+    "save_student",
+]

@@ -14,20 +14,23 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from timm.models._features import FeatureGetterNet
+from timm.models._features import FeatureGetterNet, FeatureHookNet
 from torch import Tensor
 
 from distilnas.errors import UsageError
 from distilnas.files import write_bytes, write_json
+from distilnas.networks.darts import DartsNet, build_network
 from distilnas.networks.student import StudentNet
-from distilnas.space import Architecture
+from distilnas.space.darts import AnyArchitecture, architecture_from_dict
 
 SCHEMA = 1
 WEIGHTS, CONFIG = "model.safetensors", "student.json"
 _NEEDED = {"architecture": dict, "architecture_hash": str, "num_classes": int, "in_chans": int}
 
 
-def save_student(folder: Path, model: StudentNet, *, classes: tuple[str, ...], preprocessing: dict[str, Any]) -> None:
+def save_student(
+    folder: Path, model: StudentNet | DartsNet, *, classes: tuple[str, ...], preprocessing: dict[str, Any]
+) -> None:
     """Write weights and description of a student; both appear complete or not at all.
 
     Args:
@@ -59,11 +62,11 @@ def load_student(folder: str | Path, *, features_only: bool = False, **kwargs: A
     """
     folder = Path(folder)
     config = _read_config(folder / CONFIG)
-    architecture = Architecture.from_dict(config["architecture"])
+    architecture = architecture_from_dict(config["architecture"])
     if architecture.fingerprint != config["architecture_hash"]:
         raise UsageError(f"{folder / CONFIG} was changed by hand: its architecture and its hash do not agree.")
     state = _read_weights(folder / WEIGHTS, architecture)
-    model = StudentNet(architecture, num_classes=config["num_classes"], in_chans=config["in_chans"], **kwargs)
+    model = build_network(architecture, num_classes=config["num_classes"], in_chans=config["in_chans"], **kwargs)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -71,7 +74,10 @@ def load_student(folder: str | Path, *, features_only: bool = False, **kwargs: A
         raise UsageError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {reason}") from error
     model.student_config = config
     if features_only:
-        return FeatureGetterNet(model, out_indices=tuple(range(len(model.feature_info)))).eval()
+        maps = tuple(range(len(model.feature_info)))
+        if isinstance(model, DartsNet):
+            return FeatureHookNet(model, out_indices=maps, no_rewrite=True).eval()
+        return FeatureGetterNet(model, out_indices=maps).eval()
     return model.eval()
 
 
@@ -84,7 +90,7 @@ def student_key(folder: str | Path) -> str:
         raise UsageError(f"{folder} is no student's folder: {error}.") from error
 
 
-def _read_weights(path: Path, architecture: Architecture) -> dict[str, Tensor]:
+def _read_weights(path: Path, architecture: AnyArchitecture) -> dict[str, Tensor]:
     """Tensors by name; equal shapes are not enough: the file must name the architecture it was saved from."""
     try:
         with safe_open(path, framework="pt") as file:

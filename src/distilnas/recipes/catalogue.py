@@ -9,8 +9,11 @@ from typing import Any
 from distilnas.config import merge, parse
 from distilnas.config.load import read_text
 from distilnas.errors import UsageError, nearest
+from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad_summary import run_dnad
 from distilnas.recipes.progressive import ProgressiveSettings, run_progressive
-from distilnas.recipes.ranking import RankSettings, run_rank
+from distilnas.recipes.ranking import run_rank
+from distilnas.recipes.ranking_settings import RankSettings
 from distilnas.recipes.retraining import RetrainSettings, run_retrain
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.summary import run_dna
@@ -19,9 +22,10 @@ from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
 
-AnySettings = Settings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings
+AnySettings = Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings
 _RECIPES: Mapping[str, tuple[type[Any], Any]] = {
     "dna": (Settings, run_dna),
+    "dnad": (DnadSettings, run_dnad),
     "retrain": (RetrainSettings, run_retrain),
     "progressive": (ProgressiveSettings, run_progressive),
     "rank": (RankSettings, run_rank),

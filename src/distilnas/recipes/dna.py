@@ -1,6 +1,6 @@
 """A DNA run, step by step: data, teacher, space, distill, rate, cost, solve, additivity, retrain, evaluate, export.
 
-Every method is one step; ``students`` says how steps find each other.
+Every method is one step; ``students`` says how steps find each other, ``taught`` has the teacher's.
 """
 
 from dataclasses import asdict
@@ -13,12 +13,11 @@ from safetensors.torch import load_file, save
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods.dna import RateSettings, distill, measure_additivity, rate
-from distilnas.recipes import inputs as given
 from distilnas.recipes.materials import Batches, finish_training
 from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.solving import check_budget, limits_of, random_choices, random_in_budget, read_choice, solve_run
 from distilnas.recipes.spaces import resolve_space
-from distilnas.recipes.students import StudentRun
+from distilnas.recipes.taught import TaughtRun
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.seeds import derive_seed
 from distilnas.runtime.store import Run, StepRecord
@@ -26,12 +25,11 @@ from distilnas.space import Architecture, SearchSpace
 from distilnas.supernet import Supernet, build_supernet
 from distilnas.tables import CostTable, RatingTable
 from distilnas.tables.csv import write_ratings_csv
-from distilnas.teachers import TeacherBlocks
 
 ADDITIVITY_SAMPLES = 30
 
 
-class DnaRun(StudentRun):
+class DnaRun(TaughtRun):
     """The steps of one run, made from ``materials``."""
 
     def __init__(self, run: Run, materials: DnaMaterials) -> None:
@@ -56,21 +54,6 @@ class DnaRun(StudentRun):
         return teacher, space, len(self.materials.splits.train.classes)
 
     # Steps
-
-    def teacher(self) -> StepRecord:
-        """Create, load and fit the teacher; propose its blocks."""
-
-        def work(folder: Path) -> dict[str, Any]:
-            model, log = self.materials.fit_teacher(folder, self.splits)
-            given.save_teacher(model, folder)
-            before = finish_training(folder, log)
-            result = self.materials.describe_teacher(model)
-            self._show_blocks(result)
-            return result | {"val_top1": self.materials.accuracy(model, self.splits.validation)} | before
-
-        own = self.materials.own.key if self.materials.own else None
-        keys = {"data": self.data().key, "teacher": self.settings.teacher.to_dict(), "own": own}
-        return self._step("teacher", keys | {"preprocessing": self.preprocessing.to_dict()}, work)
 
     def space(self) -> StepRecord:
         """Resolve the search space and check that it fits the teacher's blocks."""
@@ -153,14 +136,6 @@ class DnaRun(StudentRun):
 
         return self._step("additivity", {"rate": self.rate().key, "choice": solution}, work)
 
-    def evaluate_teacher(self) -> StepRecord:
-        """Test the teacher on the same images."""
-
-        def work(folder: Path) -> dict[str, Any]:
-            return self.materials.test(self.teacher_blocks.model, self.splits.test)
-
-        return self._step("evaluate-teacher", {"teacher": self.teacher().key, "data": self.data().key}, work)
-
     def random(self) -> list[tuple[StepRecord, StepRecord]]:
         """Retrain and test random networks of the same budget: (retrain, evaluate) of each."""
         settings = self.settings.random
@@ -173,13 +148,6 @@ class DnaRun(StudentRun):
         return [(self.retrain(a), self.evaluate(a)) for a in drawn]
 
     # What the steps share
-
-    @cached_property
-    def teacher_blocks(self) -> TeacherBlocks:
-        """The frozen teacher with this run's weights."""
-        record = self.teacher()
-        model = self.materials.empty_teacher(len(self.data().result["classes"]))
-        return given.load_teacher(model, record.folder, record.result["partition"])
 
     @cached_property
     def search_space(self) -> SearchSpace:
@@ -237,15 +205,6 @@ class DnaRun(StudentRun):
         settings = settings or self.settings.rate
         images = self.splits.rating.subset(range(settings.images))
         return self.materials.eval_batches(images, settings.batch_size, drop_last=True)
-
-    def _show_blocks(self, teacher: dict[str, Any]) -> None:
-        """The proposed partition, for the user to see and override."""
-        self.progress.message(f"blocks of {teacher['name']} (partition: {teacher['partition']['policy']})")
-        for row in teacher["blocks"]:
-            size = f"{row['channels']} x {row['height']} x {row['width']}"
-            self.progress.message(
-                f"  {row['block']}  {row['path']:16s} {size:14s} stride {row['stride']}  {row['macs'] / 1e6:.2f} M MACs"
-            )
 
     def _new_supernet(self) -> Supernet:
         channels = tuple(tap["channels"] for tap in self.teacher().result["partition"]["taps"])

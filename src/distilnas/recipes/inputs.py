@@ -26,9 +26,9 @@ from distilnas.data import (
 )
 from distilnas.errors import UsageError
 from distilnas.files import write_bytes
-from distilnas.networks import StudentNet, load_student
+from distilnas.networks import DartsNet, StudentNet, build_network, load_student
 from distilnas.recipes.settings import DataSettings, TeacherSettings
-from distilnas.teachers import Partition, TeacherBlocks, create_teacher, propose
+from distilnas.teachers import Partition, TeacherBlocks, create_teacher
 
 WEIGHTS = "teacher.safetensors"
 
@@ -117,7 +117,7 @@ def teacher_preprocessing(teacher: TeacherSettings, data: DataSettings) -> Prepr
 def new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
     """The teacher with the weights that the settings name (its head freshly initialised if it is to be fitted)."""
     if teacher.student:
-        student: StudentNet = load_student(teacher.student)
+        student: StudentNet | DartsNet = load_student(teacher.student)
         if student.num_classes != num_classes and teacher.fit is not None:
             student.reset_classifier(num_classes)
         return student
@@ -135,7 +135,7 @@ def new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
 def empty_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
     """A network of the teacher's kind, to load a run's weights into."""
     if teacher.student:
-        return StudentNet(load_student(teacher.student).architecture, num_classes=num_classes)
+        return build_network(load_student(teacher.student).architecture, num_classes=num_classes)
     return create_teacher(teacher.model, num_classes=num_classes, model_kwargs=teacher.model_kwargs)
 
 
@@ -152,13 +152,9 @@ def load_teacher(model: nn.Module, folder: Path, partition: dict[str, Any]) -> T
     return TeacherBlocks(model, Partition.from_dict(partition))
 
 
-def describe_teacher(
-    model: nn.Module, teacher: TeacherSettings, name: str, preprocessing: Preprocessing
-) -> dict[str, Any]:
+def describe_teacher(model: nn.Module, partition: Partition, name: str, preprocessing: Preprocessing) -> dict[str, Any]:
     """Counts and proposed partition of the teacher, as JSON values."""
-    resolution = preprocessing.resolution
-    counts = profile(model, resolution)
-    partition = propose(model, resolution, teacher.partition)
+    counts = profile(model, preprocessing.resolution)
     blocks = TeacherBlocks(model, partition).describe(lambda part, shape: count(part, shape)[0])
     return {
         "name": name,

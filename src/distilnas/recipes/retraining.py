@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from distilnas.costing import profile
 from distilnas.files import write_json
-from distilnas.networks import StudentNet, save_student
+from distilnas.networks import build_network, save_student
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.network import Network, NetworkSettings, read_network
 from distilnas.recipes.running import drive, write_summary
@@ -16,19 +16,23 @@ from distilnas.recipes.students import StudentRun
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.provenance import provenance
 from distilnas.runtime.store import Run, StepRecord, key_of
-from distilnas.space import Architecture
+from distilnas.space.darts import AnyArchitecture
 from distilnas.training import ClassifierSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainSettings:
-    """The recipe ``retrain``: one network, trained, tested and exported."""
+    """The recipe ``retrain``: one network, trained, tested and exported.
+
+    ``auxiliary_weight``: of the auxiliary head's loss, for networks of the DARTS kind; 0: without the head.
+    """
 
     recipe: Literal["retrain"] = "retrain"
     seed: int = 0
     data: DataSettings
     network: NetworkSettings
     retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
+    auxiliary_weight: float = 0.4
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +58,7 @@ class RetrainRun(StudentRun):
             preprocessing=self._network.preprocessing,
             progress=progress,
         )
-        super().__init__(run, materials, settings.retrain)
+        super().__init__(run, materials, settings.retrain, auxiliary_weight=settings.auxiliary_weight)
 
     def check(self) -> None:
         """Raise what is wrong with the images before the run writes or trains anything; see ``running.Checked``."""
@@ -69,13 +73,13 @@ class RetrainRun(StudentRun):
             write_json(folder / "architecture.json", given.architecture.to_dict())
             if given.trained is not None:
                 save_student(folder, given.trained, classes=(), preprocessing=self.preprocessing.to_dict())
-            counts = profile(StudentNet(given.architecture), self.preprocessing.resolution)
+            counts = profile(build_network(given.architecture), self.preprocessing.resolution)
             return asdict(counts) | {"architecture": str(given.architecture), "hash": given.architecture.fingerprint}
 
         return self._step("network", {"architecture": str(given.architecture), "weights": given.weights_key}, work)
 
     @property
-    def chosen(self) -> Architecture:
+    def chosen(self) -> AnyArchitecture:
         """The network of the settings."""
         return self._network.architecture
 

@@ -137,14 +137,19 @@ class SpaceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SolveSettings:
-    """Budgets: numbers (40M, 1.2M, 350000) or shares of the teacher's value (45%). ``alternatives``: how many k-best
-    and how many diverse ones to list."""
+class BudgetSettings:
+    """Budgets: numbers (40M, 1.2M, 350000) or shares of the teacher's value (45%)."""
 
     max_macs: str | int | None = None
     max_params: str | int | None = None
     min_macs: str | int | None = None
     min_params: str | int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveSettings(BudgetSettings):
+    """Budgets, and ``alternatives``: how many k-best and how many diverse ones to list."""
+
     alternatives: int = 3
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.errors import InfeasibleError, UsageError
-from distilnas.recipes.settings import RandomSettings, SolveSettings
+from distilnas.recipes.settings import BudgetSettings, RandomSettings, SolveSettings
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import (
     Limit,
@@ -31,7 +31,7 @@ SCHEMA = 1
 _DRAWS = 100_000
 
 
-def limits_of(settings: SolveSettings, teacher: dict[str, int] | None) -> tuple[Limit, ...]:
+def limits_of(settings: BudgetSettings, teacher: dict[str, int] | None) -> tuple[Limit, ...]:
     """Budgets as limits; ``teacher`` has the values that shares (45%) refer to, without one there are none."""
     limits = []
     for cost in ("macs", "params"):

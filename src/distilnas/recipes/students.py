@@ -25,21 +25,26 @@ from distilnas.recipes.materials import Materials, finish_training
 from distilnas.recipes.settings import plain
 from distilnas.retrain import retrain
 from distilnas.runtime.store import Run, StepRecord
-from distilnas.space import Architecture
+from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 from distilnas.training import ClassifierSettings
 
 
 class StudentRun(ABC):
-    """The run ``run``, made from ``materials``; networks are trained as ``training`` says."""
+    """The run ``run``, made from ``materials``; networks are trained as ``training`` says.
 
-    def __init__(self, run: Run, materials: Materials, training: ClassifierSettings) -> None:
-        self.run, self.training = run, training
+    ``auxiliary_weight``: of the auxiliary head's loss in the training of DARTS networks.
+    """
+
+    def __init__(
+        self, run: Run, materials: Materials, training: ClassifierSettings, *, auxiliary_weight: float = 0.0
+    ) -> None:
+        self.run, self.training, self.auxiliary_weight = run, training, auxiliary_weight
         self._materials = materials
         self.device, self.progress, self.preprocessing = materials.device, materials.progress, materials.preprocessing
 
     @property
     @abstractmethod
-    def chosen(self) -> Architecture:
+    def chosen(self) -> AnyArchitecture:
         """The network that the run is for."""
 
     @property
@@ -58,7 +63,7 @@ class StudentRun(ABC):
         inputs = {"data": plain(asdict(self._materials.data)), "rating": self._materials.rating_images}
         return self._step("data", inputs, work)
 
-    def retrain(self, architecture: Architecture | None = None) -> StepRecord:
+    def retrain(self, architecture: AnyArchitecture | None = None) -> StepRecord:
         """Train the chosen network on the labels, or any other ``architecture`` in the same way from scratch."""
         found, start = architecture or self.chosen, None if architecture else self.start
 
@@ -70,6 +75,7 @@ class StudentRun(ABC):
                 num_classes=len(classes),
                 seed=self._materials.seed,
                 name=f"retrain {found.fingerprint[:6]}",
+                auxiliary_weight=self.auxiliary_weight,
                 start=load_student(start.folder) if start else None,
                 **self._materials.training_inputs(folder, self.splits),
             )
@@ -80,9 +86,10 @@ class StudentRun(ABC):
 
         keys = {"data": self.data().key, "architecture": str(found), "retrain": plain(asdict(self.training))}
         keys |= {"preprocessing": self.preprocessing.to_dict()} | ({"start": start.key} if start else {})
+        keys |= {"auxiliary_weight": self.auxiliary_weight} if isinstance(found, DartsArchitecture) else {}
         return self._step(f"students/{found.fingerprint}/retrain", keys, work)
 
-    def evaluate(self, architecture: Architecture | None = None) -> StepRecord:
+    def evaluate(self, architecture: AnyArchitecture | None = None) -> StepRecord:
         """Test a retrained network, read back from its files, on images never used before."""
         retrained = self.retrain(architecture)
 

@@ -3,9 +3,11 @@
 import math
 from xml.etree import ElementTree as ET
 
+from distilnas.report.cells import draw_cells
 from distilnas.report.palette import block_colour
 from distilnas.report.wording import op_words
 from distilnas.space import Architecture, Identity
+from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 _BOX, _GAP, _BLOCK_GAP, _MARGIN = 40, 5, 20, 8
 _LOW, _HIGH = 52, 150
@@ -13,7 +15,13 @@ _MIDDLE = 24 + _HIGH / 2
 _HEIGHT = _MIDDLE + _HIGH / 2 + 56
 
 
-def draw_architecture(architecture: Architecture, *, resolution: int | None = None) -> str:
+def draw_architecture(architecture: AnyArchitecture, *, resolution: int | None = None) -> str:
+    """SVG text: layers (``draw_layers``) or, of a network of the DARTS kind, cells (``cells.draw_cells``)."""
+    draw = draw_cells if isinstance(architecture, DartsArchitecture) else draw_layers
+    return draw(architecture, resolution=resolution)  # type: ignore[arg-type]
+
+
+def draw_layers(architecture: Architecture, *, resolution: int | None = None) -> str:
     """SVG text with one ``rect`` of class ``layer`` per searched layer, and ``fixed`` ones for stem and head.
 
     ``resolution`` is the input's side in pixels; without it sizes are written as fractions of the input.

@@ -1,5 +1,6 @@
 """Artefacts of a run folder -> one checked record. What a later step writes may be missing; nothing may be damaged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from distilnas.report.records import (
     Teacher,
 )
 from distilnas.space import Architecture, SearchSpace
+from distilnas.space.darts import AnyArchitecture, parse_architecture
 from distilnas.tables import CostTable, RatingTable
 
 _STEPS = ("data", "teacher", "network", "space", "distill", "rate", "cost", "solve", "additivity")
@@ -86,10 +88,13 @@ class RunRecord:
         return self.recipe != "retrain"
 
     @cached_property
-    def architecture(self) -> Architecture | None:
+    def architecture(self) -> AnyArchitecture | None:
         """The solver's network, or the one that the run trains."""
-        if self.network:
-            return Architecture.parse(self.network.architecture)
+        return parse_architecture(self.network.architecture) if self.network else self.solution
+
+    @cached_property
+    def solution(self) -> Architecture | None:
+        """The solver's network."""
         return self.space.architecture(self.solved.solution.choice) if self.space and self.solved else None
 
     @property
@@ -154,10 +159,10 @@ def read_run(folder: Path) -> RunRecord:
         front=read_part(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {},
         additivity=read_part(folder / "additivity" / "additivity.json", Additivity),
         features=read_features(folder / "features", solved.solution.architecture if solved else None),
-        students=_histories(folder / "students"),
-        measured=_measured(folder / "students"),
+        students=read_histories(folder / "students"),
+        measured=read_measured(folder / "students"),
         summary=summary,
-        seconds=summary.seconds if summary else _seconds(folder),
+        seconds=summary.seconds if summary else read_seconds(folder, _STEPS),
     )
 
 
@@ -168,7 +173,7 @@ def _network(folder: Path) -> Network | None:
         return None
     network = as_record(path, read_json(path), Network, "result")
     try:
-        parsed = Architecture.parse(network.architecture)
+        parsed = parse_architecture(network.architecture)
     except UsageError as error:
         raise damaged(path, str(error)) from error
     weights = read_json(path).get("inputs", {}).get("weights")
@@ -199,12 +204,13 @@ def _table(path: Path, kind: type[_T]) -> _T | None:
         raise damaged(path, f"{type(error).__name__} {error}") from error
 
 
-def _histories(folder: Path) -> dict[str, History]:
+def read_histories(folder: Path) -> dict[str, History]:
+    """Training logs of the students in ``folder``, by architecture hash."""
     found = sorted(folder.glob("*/retrain/history.json"))
     return {path.parts[-3]: as_record(path, read_json(path), History) for path in found}
 
 
-def _measured(folder: Path) -> dict[str, Measured]:
+def read_measured(folder: Path) -> dict[str, Measured]:
     """What was trained, with the accuracy of those that were tested since."""
     found = {}
     for path in sorted(folder.glob("*/retrain/step.json")):
@@ -220,6 +226,7 @@ def _tested(path: Path, trained: str) -> Measured:
     return as_record(path, read_json(path), Measured, "result")
 
 
-def _seconds(folder: Path) -> dict[str, float]:
-    steps = {step: read_part(folder / step / "step.json", float, "seconds") for step in _STEPS}
-    return {step: seconds for step, seconds in steps.items() if seconds is not None}
+def read_seconds(folder: Path, steps: Sequence[str]) -> dict[str, float]:
+    """Seconds of those ``steps`` that are finished."""
+    found = {step: read_part(folder / step / "step.json", float, "seconds") for step in steps}
+    return {step: seconds for step, seconds in found.items() if seconds is not None}

@@ -54,6 +54,7 @@ def run_page(run: RunRecord) -> Page:
             "architecture": Markup(draw_architecture(run.architecture, resolution=run.resolution))
             if run.architecture
             else None,
+            "architecture_key": wording.architecture_key(run.architecture, searched=run.search),
             "pictures": block_pictures(run.features) if run.features else (),
             "tie_text": wording.tie_text,
         },
@@ -150,7 +151,7 @@ def _block_rows(run: RunRecord) -> list[BlockRow]:
 
 def _block_row(run: RunRecord, b: int, block: TeacherBlock) -> BlockRow:
     spec = run.space.blocks[b] if run.space else None
-    chosen = run.architecture.blocks[b] if run.architecture else None
+    chosen = run.solution.blocks[b] if run.solution else None
     return BlockRow(
         teacher=block,
         stride=spec.stride if spec else None,
@@ -162,9 +163,9 @@ def _block_row(run: RunRecord, b: int, block: TeacherBlock) -> BlockRow:
 
 
 def _student_macs(run: RunRecord, b: int) -> int | None:
-    if not (run.costs and run.architecture and run.solved and "macs" in run.costs.costs):
+    if not (run.costs and run.solution and run.solved and "macs" in run.costs.costs):
         return None
-    before = run.architecture.blocks[b - 1].width if b else run.architecture.stem.out_width
+    before = run.solution.blocks[b - 1].width if b else run.solution.stem.out_width
     candidate = run.solved.solution.choice[b]
     costs = run.costs.cells[b][candidate.cell].path(run.costs.in_widths[b].index(before), candidate.path)
     return int(costs[run.costs.costs.index("macs")])

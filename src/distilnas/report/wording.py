@@ -6,6 +6,7 @@ from decimal import Decimal
 from distilnas.report.read import RunRecord
 from distilnas.report.records import DistillInputs, Measured, Number, Tie
 from distilnas.space import Architecture, MBConv, Op
+from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 MISSING = "–"
 _UNITS = ("", " k", " M", " G", " T")
@@ -88,6 +89,20 @@ def ops_text(ops: tuple[Op, ...]) -> str:
 def blocks_text(architecture: Architecture) -> tuple[str, ...]:
     """One line per block: ``24: k5e3 k3e6``."""
     return tuple(f"{block.width}: {ops_text(block.ops)}" for block in architecture.blocks)
+
+
+def architecture_key(architecture: AnyArchitecture | None, *, searched: bool) -> str:
+    """How to read the drawing of an architecture; ``searched``: its parts that were not are grey."""
+    if isinstance(architecture, DartsArchitecture):
+        return (
+            "Each dot is a state: the outputs of the cell before the previous one (k−2) and of the previous one (k−1), "
+            "then the nodes in order, each the sum of the lines that enter it. A cell's output is the concatenation of "
+            "its nodes (dashed ones are left out). ↓2: the cell halves the resolution. Hover over a line for its op."
+        )
+    return (
+        "Layers from left to right; a taller box has more channels. k: kernel, e: expansion, SE: squeeze-and-excite, "
+        f"↓: stride; {'grey boxes were not searched, ' if searched else ''}dashed ones are identities."
+    )
 
 
 def loss_label(inputs: DistillInputs | None) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from distilnas.files import write_text
 from distilnas.report.artefacts import recipe_of
+from distilnas.report.darts import read_darts
+from distilnas.report.darts_page import darts_page
 from distilnas.report.page import render
 from distilnas.report.read import read_run
 from distilnas.report.rounds import read_rounds
@@ -14,15 +16,18 @@ from distilnas.report.run_page import run_page
 def write_report(run_folder: Path, out: Path | None = None) -> Path:
     """Write the report of a finished or partly finished run to ``out`` (default ``report.html`` in the folder).
 
-    A search (recipe ``dna``), the training of one network (``retrain``) or rounds of both (``progressive``). The file
-    works offline: scripts, styles and data are inside, and its security policy forbids loading anything. Parts whose
-    step has not run are replaced by the command that makes them. Returns the path; raises ``UsageError`` when the
-    folder is no run, an artefact is damaged, or ``out`` cannot be written.
+    A search (recipes ``dna`` and ``dnad``), the training of one network (``retrain``) or rounds of both
+    (``progressive``). The file works offline: scripts, styles and data are inside, and its security policy forbids
+    loading anything. Parts whose step has not run are replaced by the command that makes them. Returns the path; raises
+    ``UsageError`` when the folder is no run, an artefact is damaged, or ``out`` cannot be written.
     """
     path = out or run_folder / "report.html"
-    if recipe_of(run_folder) == "progressive":
-        page = rounds_page(read_rounds(run_folder), path.parent)
-    else:
-        page = run_page(read_run(run_folder))
+    match recipe_of(run_folder):
+        case "progressive":
+            page = rounds_page(read_rounds(run_folder), path.parent)
+        case "dnad":
+            page = darts_page(read_darts(run_folder))
+        case _:
+            page = run_page(read_run(run_folder))
     write_text(path, render(page))
     return path

@@ -5,38 +5,63 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distilnas.networks import StudentNet
+from distilnas.errors import UsageError
+from distilnas.networks import DartsNet, StudentNet, build_network
+from distilnas.retrain.darts import DartsTask
 from distilnas.runtime.seeds import derive_seed
-from distilnas.space import Architecture
-from distilnas.training import ClassifierSettings, Trained, train_classifier
+from distilnas.space.darts import AnyArchitecture, DartsArchitecture
+from distilnas.training import ClassifierSettings, Task, Trained, train_classifier
 
 
 def retrain(
-    architecture: Architecture,
+    architecture: AnyArchitecture,
     settings: ClassifierSettings,
     *,
     num_classes: int,
     seed: int,
-    start: StudentNet | None = None,
+    auxiliary_weight: float = 0.0,
+    start: StudentNet | DartsNet | None = None,
     **training: Any,
 ) -> Trained:
     """Build the network of ``architecture`` with fresh weights, or those of ``start``, and train it.
 
+    ``auxiliary_weight``: of the loss of a DARTS network's auxiliary head, which is left out of the trained network; 0:
+    without such a head. Networks of the other kind have none.
     ``start``: a trained network of the same architecture; its classifier stays behind where the classes differ in
     number (as in the paper's transfer to CIFAR).
     ``training``: what ``train_classifier`` needs besides (images, validation, preprocessing, device, checkpoint,
     progress, ...).
     """
+    if auxiliary_weight < 0:
+        raise UsageError(f"auxiliary_weight must not be negative, got {auxiliary_weight}.")
+    extra, task = _for_kind(architecture, settings, auxiliary_weight)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 3))
-        model = StudentNet(
-            architecture, num_classes=num_classes, drop_rate=settings.drop_rate, drop_path_rate=settings.drop_path_rate
+        model = build_network(
+            architecture,
+            num_classes=num_classes,
+            drop_rate=settings.drop_rate,
+            drop_path_rate=settings.drop_path_rate,
+            **extra,
         )
     if start is not None:
-        model.load_state_dict(_body(start, num_classes), strict=False)  # only a classifier can be missing
-    return train_classifier(model, settings=settings, seed=derive_seed(seed, 4), **training)
+        model.load_state_dict(_body(start, num_classes), strict=False)  # only classifiers can be missing
+    trained = train_classifier(model, settings=settings, seed=derive_seed(seed, 4), task=task, **training)
+    if isinstance(trained.model, DartsNet):
+        trained.model.auxiliary = None
+    return trained
 
 
-def _body(start: StudentNet, num_classes: int) -> dict[str, Tensor]:
+def _for_kind(
+    architecture: AnyArchitecture, settings: ClassifierSettings, auxiliary_weight: float
+) -> tuple[dict[str, bool], Task]:
+    """What the kind of network needs besides: keywords of its builder, and its task."""
+    if not isinstance(architecture, DartsArchitecture):
+        return {}, Task()
+    task = DartsTask(auxiliary_weight=auxiliary_weight, drop_path_rate=settings.drop_path_rate)
+    return {"auxiliary": auxiliary_weight > 0}, task
+
+
+def _body(start: StudentNet | DartsNet, num_classes: int) -> dict[str, Tensor]:
     state = start.state_dict()
     return state if start.num_classes == num_classes else {k: v for k, v in state.items() if "classifier" not in k}

@@ -1,6 +1,6 @@
 """Loop parts that every training shares."""
 
-from distilnas.training.classifier import ClassifierSettings, Trained, train_classifier
+from distilnas.training.classifier import ClassifierSettings, Task, Trained, train_classifier
 from distilnas.training.evaluate import accuracy
 from distilnas.training.loop import Loop, Trainable, TrainingLog
 from distilnas.training.optim import OptimSettings
@@ -9,6 +9,7 @@ __all__ = [
     "ClassifierSettings",
     "Loop",
     "OptimSettings",
+    "Task",
     "Trainable",
     "Trained",
     "TrainingLog",

@@ -1,6 +1,6 @@
 """Training a classifier on labels: fits teachers to the user's images and retrains students from scratch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -79,6 +79,20 @@ class ClassifierSettings:
         return at_once, max(1, min(self.batch_size, images) // at_once)
 
 
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class Task:
+    """What of a training depends on the kind of network; this one suits every classifier."""
+
+    def prepare(self, model: nn.Module, progress: float) -> None:
+        """Called before every step; ``progress``: the share of epochs that are done, the same all through an epoch."""
+
+    def loss(self, model: nn.Module, images: Tensor, labels: Tensor, criterion: Criterion) -> Tensor:
+        """The loss of a batch, a scalar."""
+        return criterion(model(images), labels)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """The trained network (the moving average, where one was kept), in eval mode, and the log of its training."""
@@ -101,9 +115,11 @@ def train_classifier(
     progress: Progress,
     checkpoint_seconds: float | None = 30.0,
     workers: int = 0,
+    task: Task | None = None,
 ) -> Trained:
     """Train ``model`` on labelled images; resumes from ``checkpoint`` and leaves it for the caller to remove.
 
+    ``task``: None is the plain ``Task``.
     Validation images only measure (top-1 per epoch in the log as ``val_top1``); nothing is selected by them.
     """
     transform = train_transform(preprocessing, settings.augment)
@@ -138,7 +154,8 @@ def train_classifier(
         )
 
     settings = replace(settings, optim=settings.optim.for_batch(at_once * passes))
-    training = _ClassifierTraining(model, settings, device, seed, steps, passes, len(images.classes), validate)
+    classes = len(images.classes)
+    training = _ClassifierTraining(model, settings, device, seed, steps, passes, classes, validate, task or Task())
     loop = Loop(
         name=name,
         epochs=settings.epochs,
@@ -167,8 +184,9 @@ class _ClassifierTraining:
         passes: int,
         num_classes: int,
         validate: Any,
+        task: Task,
     ) -> None:
-        self.settings, self.device, self.seed, self.validate = settings, device, seed, validate
+        self.settings, self.device, self.seed, self.validate, self.task = settings, device, seed, validate, task
         self.steps, self.passes = steps_per_epoch, passes
         self.model = device.module(model).train()
         self.optimizer = make_optimizer(self.model, settings.optim)
@@ -183,6 +201,7 @@ class _ClassifierTraining:
 
     def step(self, batch: Iterable[tuple[Tensor, Tensor]], epoch: int, step: int) -> Tensor:
         done = epoch * self.steps + step
+        self.task.prepare(self.model, epoch / self.settings.epochs)
         self.scheduler.step_update(done)
         self.optimizer.zero_grad(set_to_none=True)
         with torch_seed(derive_seed(self.seed, 1, epoch, step)):
@@ -200,7 +219,7 @@ class _ClassifierTraining:
         if self.mixup:
             images, labels = self.mixup(images, labels)
         with self.device.autocast():
-            loss = self.criterion(self.model(images), labels) / self.passes
+            loss = self.task.loss(self.model, images, labels, self.criterion) / self.passes
         self.device.fabric.backward(loss)
         return loss.detach()
 

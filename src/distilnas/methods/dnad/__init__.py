@@ -1,5 +1,6 @@
 """DNAD: search by deleting (SNPS) and by imitating a teacher, in the DARTS space; and DARTS itself as the baseline."""
 
+from distilnas.methods.dnad.alphas import num_genotypes
 from distilnas.methods.dnad.archive import Archive, Snapshot
 from distilnas.methods.dnad.bilevel import BilevelSettings, Relaxed, search_bilevel
 from distilnas.methods.dnad.imitation import KINDS, ImitationSettings
@@ -24,6 +25,7 @@ __all__ = [
     "Shrunk",
     "Snapshot",
     "build_supernet",
+    "num_genotypes",
     "search_bilevel",
     "shrink",
 ]

@@ -1,5 +1,6 @@
 """The architecture of the relaxed supernet of DARTS: a softmax over the ops of each edge, and what it stands for."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -52,6 +53,13 @@ class Alphas(nn.Module):
             for node, first in enumerate(_first_edges())
         ]
         return DartsCell(nodes=tuple(nodes), concat=all_states(NODES))
+
+
+def num_genotypes(space: DartsSpace, *, shared: bool) -> int:
+    """How many genotypes ``Alphas.genotype`` can give: two inputs a node, one op other than ``none`` on each."""
+    ops = len(set(space.primitives) - {"none"})
+    of_cell = math.prod(math.comb(node + 2, _KEPT) * ops**_KEPT for node in range(NODES))
+    return of_cell ** (2 if shared else space.num_cells)
 
 
 def strongest(weights: Sequence[Sequence[float]], primitives: Sequence[str]) -> Node:

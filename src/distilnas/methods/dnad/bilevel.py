@@ -37,7 +37,8 @@ Labelled = tuple[Tensor, Tensor]
 class BilevelSettings:
     """How alphas and weights learn; the defaults are those of the released code for CIFAR-10.
 
-    ``shared``: one normal and one reduction cell (DARTS), or alphas of its own for every cell.
+    ``shared``: one normal and one reduction cell (DARTS), or alphas of its own for every cell. ``evaluation_width``: of
+    the derived network; ``evaluation_cells``: its cells where they are shared, otherwise it has the search's number.
     """
 
     epochs: int = 50
@@ -52,7 +53,13 @@ class BilevelSettings:
     alpha_lr: float = 3e-4
     alpha_betas: tuple[float, float] = (0.5, 0.999)
     alpha_weight_decay: float = 1e-3
+    evaluation_width: int = 36
+    evaluation_cells: int = 20
     augment: Augmentation = field(default_factory=lambda: Augmentation(crop="padded"))
+
+    def derived_cells(self, searched: int) -> int:
+        """Cells of the derived network of a search with so many."""
+        return self.evaluation_cells if self.shared else searched
 
     def __post_init__(self) -> None:
         if self.order not in ("first", "second"):

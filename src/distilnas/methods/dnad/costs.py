@@ -4,6 +4,7 @@ Counting a whole network takes a second, and a search under a budget counts afte
 those of ``costing.profile`` to the last digit.
 """
 
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -12,7 +13,16 @@ from torch import Tensor, nn
 from distilnas.costing import count, count_params
 from distilnas.networks.darts import FactorizedReduce, make_op, relu_conv_bn
 from distilnas.networks.darts.stems import make_stems
-from distilnas.space.darts import CellPlan, DartsArchitecture, plan_cells, reduction_cells
+from distilnas.space.darts import (
+    CellPlan,
+    CellwiseGenotype,
+    DartsArchitecture,
+    DartsCell,
+    Edge,
+    plan_cells,
+    reduction_cells,
+)
+from distilnas.space.darts.genotype import all_states
 from distilnas.space.darts.space import NODES, DartsSpace
 
 Counts = tuple[int, int]
@@ -36,6 +46,43 @@ def derived_counts(architecture: DartsArchitecture, *, resolution: int, num_clas
         ]
     parts.append(((plans[-1].out_width + 1) * num_classes, plans[-1].out_width * num_classes))
     return sum(params for params, _ in parts), sum(macs for _, macs in parts)
+
+
+def smallest_counts(space: DartsSpace, *, width: int, resolution: int, num_classes: int) -> dict[str, int]:
+    """The least ``params`` and the least ``macs`` (not always of one network) that a derived network can have.
+
+    It reads one input in every living cell, so the living cells are a chain from the last back to the stem in steps of
+    one or two; and all its nodes apply the cheapest op, after the first one to the first one's state.
+    """
+    counts = [
+        derived_counts(
+            space.architecture(CellwiseGenotype(cells=cells), width=width),
+            resolution=resolution,
+            num_classes=num_classes,
+        )
+        for op in space.primitives
+        if op != "none"
+        for cells in _chains(space.num_cells, (_thin_cell(op, 0), _thin_cell(op, 1)))
+    ]
+    return {"params": min(params for params, _ in counts), "macs": min(macs for _, macs in counts)}
+
+
+def _thin_cell(op: str, state: int) -> DartsCell:
+    """One op a node: the first reads the input ``state``, the others the first."""
+    nodes = ((Edge(op=op, input=state),), *((Edge(op=op, input=2),) for _ in range(NODES - 1)))
+    return DartsCell(nodes=nodes, concat=all_states(NODES))
+
+
+def _chains(length: int, cells: tuple[DartsCell, DartsCell]) -> Iterator[tuple[DartsCell, ...]]:
+    """Every sequence of so many cells that differs in a living one; ``cells[s]`` reads the input s alone."""
+    if length <= 0:
+        yield ()
+        return
+    skips, follows = cells
+    for before in _chains(length - 1, cells):
+        yield (*before, follows)
+    for before in _chains(length - 2, cells):
+        yield (*before, *((follows, skips) if length > 1 else (skips,)))
 
 
 def candidate_macs(space: DartsSpace, *, resolution: int) -> Tensor:

@@ -158,6 +158,12 @@ class Imitation(nn.Module):
         return self.kind.compare(pairs, self.settings)
 
 
+def check_teacher(settings: ImitationSettings, partition: Partition, sides: Sequence[int]) -> None:
+    """Raise ``UsageError`` where ``Imitation`` would, for maps of these ``sides`` at the three points."""
+    if KINDS[settings.kind].compare is not None:
+        choose_taps(partition, settings.taps, [(side, side) for side in sides])
+
+
 def choose_taps(partition: Partition, names: Sequence[str] | None, grids: Sequence[tuple[int, int]]) -> tuple[int, ...]:
     """Indices of three taps in their order: the named ones, or those whose resolutions are nearest to ``grids``.
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
+from distilnas.methods.dnad.alphas import Alphas
 from distilnas.methods.dnad.archive import Archive, Snapshot
 from distilnas.methods.dnad.choices import Choices
 from distilnas.methods.dnad.costs import derived_counts
@@ -17,10 +19,13 @@ from distilnas.training.evaluate import accuracy
 Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 
-class Weighted(nn.Module):
+_W = TypeVar("_W", Choices, Alphas)
+
+
+class Weighted(nn.Module, Generic[_W]):
     """The supernet with its present weights, as a classifier."""
 
-    def __init__(self, net: SearchNet, choices: Choices) -> None:
+    def __init__(self, net: SearchNet, choices: _W) -> None:
         super().__init__()
         self.net, self.choices = net, choices
 
@@ -32,7 +37,12 @@ class Recorder:
     """Keeps the archive of ``model``. ``counts``: (params, macs) of the derived network as ``recount`` last saw it."""
 
     def __init__(
-        self, model: Weighted, settings: ShrinkSettings, resolution: int, held_out: Batches | None, device: Device
+        self,
+        model: Weighted[Choices],
+        settings: ShrinkSettings,
+        resolution: int,
+        held_out: Batches | None,
+        device: Device,
     ) -> None:
         self.model, self.settings, self.held_out, self.device = model, settings, held_out, device
         self.archive = Archive(

@@ -95,7 +95,7 @@ class ShrinkTraining:
     def __init__(self, recorder: Recorder, imitation: Imitation | None, settings: ShrinkSettings, loop: Loop) -> None:
         self.settings, self.recorder, self.device = settings, recorder, recorder.device
         self.steps_per_epoch, self.num_steps = loop.steps_per_epoch, loop.epochs * loop.steps_per_epoch
-        model: Weighted = self.device.module(recorder.model).train()  # type: ignore[assignment]
+        model: Weighted[Choices] = self.device.module(recorder.model).train()  # type: ignore[assignment]
         self.net, self.choices = model.net, model.choices
         self.imitation = imitation and imitation.to_device(self.device)
         self.penalty = PENALTIES[settings.penalty]

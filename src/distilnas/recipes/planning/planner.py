@@ -10,7 +10,7 @@ from timm.models import get_pretrained_cfg
 from distilnas.costing import profile
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
-from distilnas.networks import StudentNet
+from distilnas.networks import StudentNet, build_network
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.network import Network, NetworkSettings, read_network
 from distilnas.recipes.own import OwnTeacher
@@ -25,6 +25,7 @@ from distilnas.recipes.settings import OWN, Settings, TeacherSettings
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress
 from distilnas.space import Architecture
+from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 _SHARES = {"retrain": 4, "evaluate": 1}
 
@@ -36,7 +37,7 @@ def plan(
     devices: int = 1,
     images: int | None = None,
     classes: int | None = None,
-    architecture: Architecture | None = None,
+    architecture: AnyArchitecture | None = None,
     own: OwnTeacher | None = None,
     progress: Progress | None = None,
 ) -> Forecast:
@@ -57,6 +58,8 @@ def plan(
         raise UsageError(
             f"an architecture stands in for the student of a search; the recipe is {settings.recipe!r}: leave it out."
         )
+    if isinstance(architecture, DartsArchitecture):
+        raise UsageError("an architecture of the DARTS kind is no student of a DNA search: forecast its retraining.")
     planner = _Planner(seconds, images, classes, progress)
     if isinstance(settings, Settings):
         parts, runtime = [planner.search("", settings, architecture, own)[0]], settings.runtime
@@ -177,7 +180,7 @@ class _Planner:
         )
         bench = Bench(materials, images, seconds=self._share(), shares=_SHARES)
         rates = {"drop_rate": settings.retrain.drop_rate, "drop_path_rate": settings.retrain.drop_path_rate}
-        build = partial(StudentNet, network.architecture, num_classes=images.classes, **rates)
+        build = partial(build_network, network.architecture, num_classes=images.classes, **rates)
         tested = bench.passes("evaluate", build())
         trained = training_step(bench, "retrain", "retrain", build, settings.retrain, tested)
         steps = (

@@ -1,0 +1,93 @@
+"""What a search in the DARTS space hands over, and which of it is taken under a budget."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from distilnas.errors import InfeasibleError
+from distilnas.methods.dnad import Archive
+from distilnas.methods.dnad.costs import smallest_counts
+from distilnas.solve import Limit
+from distilnas.space.darts.space import DartsSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundNetwork:
+    """A derived network of a search.
+
+    ``step``: after how many updates it was found, and for what ``reason``. ``accuracy``: of the supernet at that time,
+    in percent, on held-out training images. ``front``: no other one beats it in multiply-adds and accuracy.
+    """
+
+    architecture: str
+    params: int
+    macs: int
+    step: int
+    reason: str
+    accuracy: float
+    front: bool
+
+
+def found_networks(archive: Archive) -> list[FoundNetwork]:
+    """The snapshots of a shrinking search as networks, in order of steps."""
+    front = {snapshot.step for snapshot in archive.front()}
+    return [
+        FoundNetwork(
+            architecture=str(archive.architecture(snapshot)),
+            params=snapshot.params,
+            macs=snapshot.macs,
+            step=snapshot.step,
+            reason=snapshot.reason,
+            accuracy=snapshot.accuracy or 0.0,
+            front=snapshot.step in front,
+        )
+        for snapshot in archive.snapshots
+    ]
+
+
+def choose(networks: Sequence[FoundNetwork], limits: tuple[Limit, ...]) -> FoundNetwork:
+    """The best by held-out accuracy within the limits; of equals the smallest.
+
+    Without limits that is the largest on the front. Raises ``InfeasibleError`` where none keeps the limits, with what
+    the search has.
+    """
+    fitting = [network for network in networks if all(limit.allows(getattr(network, limit.cost)) for limit in limits)]
+    if not fitting:
+        reach = " and ".join(f"{_range(networks, limit.cost)} {limit.cost}" for limit in limits)
+        raise InfeasibleError(
+            f"none of the {len(networks)} networks of the search keeps {', '.join(map(str, limits))}; they have "
+            f"{reach}. Change the budget, or let a new run shrink further: more search.shrink.epochs, and "
+            "search.shrink.max_macs in place of min_sparsity as its goal."
+        )
+    return max(fitting, key=lambda network: (network.accuracy, -network.macs))
+
+
+def check_limits(space: DartsSpace, limits: tuple[Limit, ...], *, width: int, resolution: int, classes: int) -> None:
+    """Raise ``InfeasibleError`` when no network that can be derived, however small, is within the limits."""
+    if all(limit.max is None for limit in limits):
+        return
+    smallest = smallest_counts(space, width=width, resolution=resolution, num_classes=classes)
+    for limit, least in ((limit, smallest[limit.cost]) for limit in limits):
+        if limit.max is not None and limit.max < least:
+            raise InfeasibleError(
+                f"solve.max_{limit.cost}={limit.max:,} is out of reach: the smallest network of {space.num_cells} "
+                f"cells and width {width} that can be derived has {least:,} {limit.cost}. Raise the budget, or lower "
+                "the evaluation_width of the search."
+            )
+
+
+def solution_record(
+    networks: Sequence[FoundNetwork], chosen: FoundNetwork, limits: tuple[Limit, ...]
+) -> dict[str, Any]:
+    """``solution.json``: the budgets, the chosen network and the front, by rising multiply-adds."""
+    return {
+        "schema": 1,
+        "budgets": {limit.cost: {"min": limit.min, "max": limit.max} for limit in limits},
+        "solution": asdict(chosen),
+        "front": [asdict(network) for network in sorted(networks, key=lambda n: n.macs) if network.front],
+    }
+
+
+def _range(networks: Sequence[FoundNetwork], cost: str) -> str:
+    values = [getattr(network, cost) for network in networks]
+    return f"{min(values):,} to {max(values):,}"

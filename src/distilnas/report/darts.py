@@ -1,0 +1,135 @@
+"""The record of a DNAD run: what its search found and how, and what became of the chosen network."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from distilnas.errors import UsageError
+from distilnas.report.artefacts import damaged, read_part, read_text
+from distilnas.report.read import read_histories, read_measured, read_seconds
+from distilnas.report.records import Budget, Data, History, Measured, Preprocessing, Summary, Teacher
+from distilnas.space.darts import DartsArchitecture
+
+STEPS = ("data", "teacher", "evaluate-teacher", "search", "solve")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A network of the search; ``accuracy`` of the supernet at that step, in percent on held-out training images."""
+
+    architecture: str
+    params: int
+    macs: int
+    step: int
+    reason: str
+    accuracy: float
+    front: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What the search step says of itself."""
+
+    method: str
+    num_genotypes: int
+    num_networks: int
+    num_front: int
+    num_events: int
+    num_images: int
+    ended: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """``solve/solution.json``."""
+
+    budgets: dict[str, Budget]
+    solution: Found
+
+
+@dataclass(frozen=True, kw_only=True)
+class DartsRecord:
+    """All that a report shows of a DNAD run; None or empty where a step has not finished.
+
+    Attributes that a single network's training has too are named as in ``RunRecord``: both use the same templates.
+    """
+
+    folder: Path
+    config: str | None
+    data: Data | None
+    teacher: Teacher | None
+    teacher_history: History | None
+    searched: Search | None
+    history: History | None
+    found: tuple[Found, ...]
+    chosen: Chosen | None
+    students: dict[str, History]
+    measured: dict[str, Measured]
+    preprocessing: Preprocessing | None
+    summary: Summary | None
+    seconds: dict[str, float]
+
+    network = None
+    search = False
+
+    @cached_property
+    def architecture(self) -> DartsArchitecture | None:
+        """The network that the solve step chose."""
+        return DartsArchitecture.parse(self.chosen.solution.architecture) if self.chosen else None
+
+    @property
+    def resolution(self) -> int | None:
+        """The input's side in pixels."""
+        return self.preprocessing.resolution if self.preprocessing else None
+
+    @property
+    def student_hash(self) -> str:
+        """Names the retrained network among ``students``; empty before the solve."""
+        return self.architecture.fingerprint if self.architecture else ""
+
+    @property
+    def teacher_numbers(self) -> Measured | None:
+        """The teacher as the summary measured it, else as its step did."""
+        if self.summary:
+            return self.summary.teacher
+        step = self.teacher
+        return Measured(name=step.name, top1=step.val_top1, params=step.params, macs=step.macs) if step else None
+
+    @property
+    def student_numbers(self) -> Measured | None:
+        """The student as its own steps measured it, else what its architecture costs."""
+        if self.chosen is None:
+            return None
+        solution = self.chosen.solution
+        return self.measured.get(self.student_hash, Measured(params=solution.params, macs=solution.macs))
+
+
+def read_darts(folder: Path) -> DartsRecord:
+    """Read a DNAD run's folder; raises ``UsageError`` when it is none or an artefact is damaged."""
+    if not (folder / "run.json").is_file():
+        raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
+    step = folder / "search" / "step.json"
+    record = DartsRecord(
+        folder=folder,
+        config=read_text(folder / "config.yaml"),
+        data=read_part(folder / "data" / "step.json", Data, "result"),
+        teacher=read_part(folder / "teacher" / "step.json", Teacher, "result"),
+        teacher_history=read_part(folder / "teacher" / "history.json", History),
+        searched=read_part(step, Search, "result"),
+        history=read_part(folder / "search" / "history.json", History),
+        found=read_part(folder / "search" / "networks.json", tuple[Found, ...]) or (),
+        chosen=read_part(folder / "solve" / "solution.json", Chosen),
+        students=read_histories(folder / "students"),
+        measured=read_measured(folder / "students"),
+        preprocessing=read_part(step, Preprocessing, "inputs", "preprocessing"),
+        summary=read_part(folder / "summary.json", Summary),
+        seconds=read_seconds(folder, STEPS),
+    )
+    try:
+        _ = record.architecture
+    except UsageError as error:
+        raise damaged(folder / "solve" / "solution.json", str(error)) from error
+    summary = record.summary
+    if summary and summary.student.hash != record.student_hash:
+        return replace(record, summary=None)  # of the student before: another budget was solved since
+    return replace(record, seconds=summary.seconds) if summary else record
