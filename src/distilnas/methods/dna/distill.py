@@ -8,6 +8,7 @@ section 3.2, equations 5 and 6). The baselines of the paper's ablation are setti
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor
@@ -21,7 +22,7 @@ from distilnas.methods.dna.schedule import side_by_side, staged, stages
 from distilnas.methods.dna.settings import DistillSettings
 from distilnas.runtime.device import Device
 from distilnas.runtime.seeds import derive_rng
-from distilnas.supernet import SuperBlock, Supernet
+from distilnas.supernet import SuperBlock, SuperCell, Supernet
 from distilnas.teachers import TeacherBlocks
 from distilnas.training.loop import Loop, TrainingLog
 from distilnas.training.optim import make_optimizer, make_scheduler
@@ -72,6 +73,15 @@ def block_step(
     return total / sum(map(bool, paths))
 
 
+def cell_shares(block: SuperBlock) -> np.ndarray:
+    """How often each cell trains when not all do, adding up to 1: in proportion to the ops of its widest layer, so that
+    ops of one cell train as often as those of another; never where there is nothing to train."""
+    entry = any(True for _ in block.entry.parameters())
+    cells: list[SuperCell] = list(block.cells)  # type: ignore[arg-type]
+    turns = [max(cell.spec.shape) if entry or any(True for _ in cell.parameters()) else 0 for cell in cells]
+    return np.array(turns if any(turns) else [1] * len(turns)) / (sum(turns) or len(turns))
+
+
 class BlockwiseTraining:
     """The ``Trainable`` of block-wise distillation, for the ``staged`` form of ``loop``."""
 
@@ -95,6 +105,7 @@ class BlockwiseTraining:
         self.blocks: dict[int, SuperBlock] = {}
         for i in indices:
             self.blocks[i] = device.module(supernet.blocks[i]).train()  # type: ignore[assignment]
+        self.shares = {i: cell_shares(block) for i, block in self.blocks.items()}
         self._begin(0)
 
     def _begin(self, stage: int) -> None:
@@ -162,19 +173,19 @@ class BlockwiseTraining:
     def paths(self, block: int, epoch: int, step: int) -> list[list[Path]]:
         """The paths of a step, cell by cell: a function of (seed, block, cell, epoch, step) alone."""
         cells = self.specs[block].cells
-        chosen = self.chosen_cells(len(cells), block, epoch, step)
+        chosen = self.chosen_cells(block, epoch, step)
         return [
             self.sampler(cell.shape, derive_rng(self.seed, 2, epoch, step, block, c)) if c in chosen else []
             for c, cell in enumerate(cells)
         ]
 
-    def chosen_cells(self, number: int, block: int, epoch: int, step: int) -> set[int]:
-        """The cells, of ``number``, that train in a step."""
-        wanted = self.settings.cells_per_step or number
-        if wanted >= number:
-            return set(range(number))
+    def chosen_cells(self, block: int, epoch: int, step: int) -> set[int]:
+        """The cells that train in a step: all, or some by their ``cell_shares``."""
+        shares, wanted = self.shares[block], self.settings.cells_per_step
+        if wanted is None or wanted >= len(shares):
+            return set(range(len(shares)))
         rng = derive_rng(self.seed, 11, epoch, step, block)
-        return {int(c) for c in rng.choice(number, wanted, replace=False)}
+        return {int(c) for c in rng.choice(len(shares), min(wanted, np.count_nonzero(shares)), replace=False, p=shares)}
 
     def candidate(self, block: int, epoch: int, step: int) -> tuple[int, Path]:
         """One of the step's cells, each equally likely, and the first of its ``paths``."""

@@ -32,9 +32,10 @@ class DistillSettings:
     ``label_loss``: weight of the labels' cross entropy when a block's output goes on through the rest of the frozen
     teacher; added to ``loss``, and to the logged losses. ``micro_batch``: a batch is worked through in pieces of so
     many images, and the gradients are averaged into one update: less memory, but batch norm and the relative losses see
-    a piece only. ``cells_per_step``: so many cells of a block train in a step, drawn anew each time (None: all of them,
-    as in DNA); a block of many cells then takes no longer. ``lr_per_block`` overrides ``optim.lr`` block by block.
-    ``blocks`` trains these blocks only (numbers from 1; None: all).
+    a piece only. ``cells_per_step``: so many cells of a block train in a step, drawn anew each time, those with more
+    ops to choose from more often (None: all of them, as in DNA); a block of many cells then takes no longer.
+    ``lr_per_block`` overrides ``optim.lr`` block by block. ``blocks`` trains these blocks only (numbers from 1; None:
+    all).
     """
 
     epochs: int = 20
