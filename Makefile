@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Threads that spin while they wait slow everything down when another program wants a core.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup setup-dev quickstart test test-slow lint bench clean
+.PHONY: setup setup-dev quickstart test test-slow lint bench ranking-page clean
 
 setup: $(VENV)/.installed
 
@@ -40,6 +40,11 @@ lint: setup-dev
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks
+
+# Numbers and pictures of docs/results/ranking.md from the kept tables; TRUTH is the published table of NAS-Bench-Macro.
+ranking-page: setup-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[pictures]'
+	$(BIN)/python -m benchmarks.ranking_page $(TRUTH)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis

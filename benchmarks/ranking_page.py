@@ -225,7 +225,7 @@ def draw_scatter(truth: Truth, folder: Path) -> None:
 
 def draw_training(truth: Truth, folder: Path) -> None:
     """Tau over the length of distillation, each point a whole schedule."""
-    lengths = {0: "epochs-0", 1: "epochs-1", 2: "main", 4: "epochs-4"}
+    lengths = {1: "epochs-1", 2: "main", 4: "epochs-4"}
     there = {epochs: kept[0] for epochs, name in lengths.items() if (kept := seeds_of(name, truth))}
     figure, axis = plt.subplots(figsize=(4.6, 3))
     for metric in (DEFAULT, PAPER):

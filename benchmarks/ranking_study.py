@@ -2,7 +2,7 @@
 
     python -m benchmarks.ranking_study RUNS --images c10 --truth nas-bench-macro_cifar10.json [--only main spos-shared]
 
-``main`` trains the teachers; every other variant is taught by the teacher of its first seed, from its file. Runs are
+``main`` trains the teachers; every other variant but ``teacher-*`` is taught by the teacher of its first seed. Runs are
 resumable and lie in RUNS/VARIANT; of each what the page on the results is made from is kept in ``results/ranking``:
 correlations, seconds, and the rating tables and scores themselves, so that they can be recomputed without training.
 """
@@ -51,13 +51,18 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "blocks-3-shared": (THREE, "dna.space.split=null", SHARED),
     "blocks-4": (FOUR, "dna.space.split=[2,3,1,2]"),
     "blocks-6-shared": (SHARED,),
-    "epochs-0": ("dna.distill.epochs=0",),
     "epochs-1": ("dna.distill.epochs=1",),
     "epochs-4": ("dna.distill.epochs=4",),
     "sampling-fair": ("dna.distill.sampling=fair",),
     "loss-l1": ("dna.distill.loss=relative_l1",),
     "loss-cosine": ("dna.distill.loss=cosine",),
     "cells-all": ("dna.distill.cells_per_step=null",),
+    "teacher-muon": (
+        "dna.teacher.fit.epochs=8",
+        "dna.teacher.fit.optim={optimizer: muon, lr: 0.02, weight_decay: 0.0005, warmup: 0.1, min_lr_ratio: 0.0}",
+    ),
+    "teacher-4-epochs": ("dna.teacher.fit.epochs=4",),
+    "lr-0.003": ("dna.distill.optim.lr=0.003",),
     "spos-shared": (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0", *SPOS),
     "spos-cells": ("dna.distill.epochs=0", *SPOS),
     "zero-cost": ("dna.distill.epochs=0", "zero_cost=[synflow,jacob_cov,naswot]"),
@@ -67,8 +72,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 def run(name: str, runs: Path, images: Path, truth: Path) -> Path:
     """Run or continue one variant."""
     first = runs / "main" / "seed-0" / "teacher" / "teacher.safetensors"
-    taught = () if name == "main" else (f"dna.teacher.weights={first}", "dna.teacher.fit=null")
-    metrics = f"metrics=[{','.join(METRICS)}]"
+    own = name == "main" or name.startswith("teacher-")
+    taught = () if own else (f"dna.teacher.weights={first}", "dna.teacher.fit=null")
+    trained = "dna.distill.epochs=0" not in VARIANTS[name]
+    metrics = f"metrics=[{','.join(METRICS if trained else METRICS[:1])}]"
     ratings = (f"ratings={json.dumps(RATINGS)}",) if name == "main" else ()
     given = (f"dna.data.path={images}", f"truth={truth}", metrics, *ratings, *taught, *VARIANTS[name])
     command = (sys.executable, "-m", "distilnas", "run", "rank-nas-bench-macro", "--run", str(runs / name), *given)
