@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -63,10 +64,14 @@ class Kept:
         self.record = json.loads((folder / "record.json").read_text())
 
     @cached_property
+    def config(self) -> dict[str, Any]:
+        """The run's settings."""
+        return yaml.safe_load((self.folder / "config.yaml").read_text())
+
+    @cached_property
     def space(self) -> SearchSpace:
         """The space that was rated."""
-        config = yaml.safe_load((self.folder / "config.yaml").read_text())
-        return named_space(SpaceSettings(**config["space"]))
+        return named_space(SpaceSettings(**self.config["space"]))
 
     @cached_property
     def choices(self) -> list:
@@ -99,6 +104,11 @@ def seeds_of(variant: str, truth: Truth) -> list[Kept]:
     return [Kept(folder, truth) for folder in sorted((RESULTS / variant).glob("seed-*"))]
 
 
+def has(kept: list[Kept], name: str) -> bool:
+    """Whether all seeds have this rating."""
+    return all((seed.folder / f"{name}.csv").exists() for seed in kept)
+
+
 def columns_of(scores: np.ndarray, truth: Truth) -> list[float]:
     """Kendall's tau over all, the better half and the top tenth, and Spearman's rho over all."""
     whole = ranking.correlate(scores, truth.accuracy)
@@ -125,7 +135,7 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
 def metrics_table(truth: Truth) -> str:
     """All metrics on the same supernets, and the baselines."""
     main = seeds_of("main", truth)
-    rows = [row_of(metric, [seed.scores(metric) for seed in main], truth) for metric in METRICS]
+    rows = [row_of(metric, [seed.scores(metric) for seed in main], truth) for metric in METRICS if has(main, metric)]
     for name, label in (("spos-shared", "SPOS, shared"), ("spos-cells", "SPOS, cells")):
         kept = seeds_of(name, truth)
         rows += [
@@ -149,11 +159,22 @@ def factors_table(truth: Truth) -> str:
             seconds = np.mean([k.record["seconds"]["distill"] for k in kept])
             teacher = np.mean([k.record["teacher_top1"] for k in kept])
             rows.append(
-                [folder.name, f"{teacher:.2f}", f"{seconds:.0f}", f"{paper[0]:.3f}"]
+                [folder.name, f"{teacher:.2f}", f"{kept[0].config['distill']['optim']['lr']:g}", f"{seconds:.0f}"]
+                + [f"{paper[0]:.3f}"]
                 + [f"{value:.3f}" for value in default[:3]]
             )
     return markdown(
-        ["variant", "teacher", "seconds of distillation", PAPER, DEFAULT, "its better half", "its top tenth"], rows
+        [
+            "variant",
+            "teacher's top-1",
+            "learning rate",
+            "seconds of distillation",
+            PAPER,
+            DEFAULT,
+            "its better half",
+            "its top tenth",
+        ],
+        rows,
     )
 
 
@@ -178,8 +199,12 @@ def sums_table(truth: Truth) -> str:
 def images_table(truth: Truth) -> str:
     """Rating images and batches, the statistics of batch norm being those of a batch."""
     main = seeds_of("main", truth)
-    rows = [row_of("1,000 images, batches of 250", [seed.scores(DEFAULT) for seed in main], truth)]
+    rate = main[0].config["rate"]
+    label = f"{rate['images']:,} images, batches of {rate['batch_size']}"
+    rows = [row_of(label, [seed.scores(DEFAULT) for seed in main], truth)]
     for name, settings in RATINGS.items():
+        if not has(main, name):
+            continue
         label = f"{settings['images']:,} images, batches of {settings['batch_size']}"
         rows.append(row_of(label, [seed.scores(name) for seed in main], truth))
     return markdown(TAUS, rows)
@@ -227,6 +252,8 @@ def draw_training(truth: Truth, folder: Path) -> None:
     """Tau over the length of distillation, each point a whole schedule."""
     lengths = {1: "epochs-1", 2: "main", 4: "epochs-4"}
     there = {epochs: kept[0] for epochs, name in lengths.items() if (kept := seeds_of(name, truth))}
+    if len(there) < 2:
+        return
     figure, axis = plt.subplots(figsize=(4.6, 3))
     for metric in (DEFAULT, PAPER):
         taus = [ranking.kendall(seed.scores(metric), truth.accuracy) for seed in there.values()]
@@ -277,6 +304,8 @@ def main() -> None:
         "regret": regret_table,
     }
     for name, make in tables.items():
+        if f"<!-- {name} -->" not in text:
+            continue
         before, after = text.split(f"<!-- {name} -->\n")
         text = f"{before}<!-- {name} -->\n{make(truth)}\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
     page.write_text(text)

@@ -33,6 +33,7 @@ RATINGS = {
     "images_250": {"metric": DEFAULT, "images": 250, "batch_size": 125},
     "images_500": {"metric": DEFAULT, "images": 500, "batch_size": 250},
     "batch_50": {"metric": DEFAULT, "images": 1000, "batch_size": 50},
+    "batch_250": {"metric": DEFAULT, "images": 1000, "batch_size": 250},
     "batch_500": {"metric": DEFAULT, "images": 1000, "batch_size": 500},
 }
 THREE = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.1]"
