@@ -7,7 +7,7 @@ from typing import Any
 from distilnas.recipes.dnad import DnadRun
 from distilnas.recipes.dnad_materials import dnad_materials
 from distilnas.recipes.dnad_settings import DnadSettings
-from distilnas.recipes.running import drive, write_summary
+from distilnas.recipes.running import drive, student_summary, write_summary
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.provenance import provenance
 from distilnas.runtime.store import StepRecord, key_of
@@ -54,8 +54,7 @@ def _finish(dnad: DnadRun) -> dict[str, Any]:
 def summarise(dnad: DnadRun, steps: dict[str, StepRecord], folder: Path) -> dict[str, Any]:
     """The content of ``summary.json``; all paths are relative to the run. Ratings are held-out errors in percent."""
     results = {name: step.result for name, step in steps.items()}
-    search, solution, student = results["search"], results["solve"], results["retrain"]
-    exported = steps["export"].folder.relative_to(folder)
+    search, solution = results["search"], results["solve"]
     return {
         "run": folder.name,
         "recipe": dnad.settings.recipe,
@@ -77,21 +76,7 @@ def summarise(dnad: DnadRun, steps: dict[str, StepRecord], folder: Path) -> dict
             "step": solution["step"],
             "reason": solution["reason"],
         },
-        "student": {
-            "top1": results["evaluate"]["top1"],
-            "params": student["params"],
-            "macs": student["macs"],
-            "architecture": student["architecture"],
-            "hash": solution["hash"],
-        },
-        "onnx": results["export"],
-        "artefacts": {
-            "architecture": "solve/architecture.json",
-            "weights": f"{exported}/model.safetensors",
-            "onnx": f"{exported}/model.onnx",
-            "report": "report.html",
-        },
-        "seconds": {name: round(step.seconds, 2) for name, step in steps.items()},
+        **student_summary(steps, folder, architecture="solve/architecture.json", fingerprint=solution["hash"]),
         "provenance": provenance(
             seed=dnad.settings.seed, config_hash=key_of(dnad.settings.to_dict()), device=dnad.device.name
         ),

@@ -10,7 +10,7 @@ from distilnas.files import write_json
 from distilnas.networks import build_network, save_student
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.network import Network, NetworkSettings, read_network
-from distilnas.recipes.running import drive, write_summary
+from distilnas.recipes.running import drive, student_summary, write_summary
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, plain
 from distilnas.recipes.students import StudentRun
 from distilnas.runtime.progress import Progress
@@ -116,28 +116,12 @@ def _finish(run: RetrainRun) -> dict[str, Any]:
         "evaluate": run.evaluate(),
         "export": run.export(),
     }
-    results = {name: step.result for name, step in steps.items()}
     folder, settings = run.run.folder, run.settings
-    exported = steps["export"].folder.relative_to(folder)
+    kept = {"architecture": "network/architecture.json", "fingerprint": steps["network"].result["hash"]}
     summary = {
         "run": folder.name,
         "recipe": settings.recipe,
-        "student": {
-            "top1": results["evaluate"]["top1"],
-            "top5": results["evaluate"]["top5"],
-            "params": results["retrain"]["params"],
-            "macs": results["retrain"]["macs"],
-            "architecture": results["retrain"]["architecture"],
-            "hash": results["network"]["hash"],
-        },
-        "onnx": results["export"],
-        "artefacts": {
-            "architecture": "network/architecture.json",
-            "weights": f"{exported}/model.safetensors",
-            "onnx": f"{exported}/model.onnx",
-            "report": "report.html",
-        },
-        "seconds": {name: round(step.seconds, 2) for name, step in steps.items()},
+        **student_summary(steps, folder, **kept),
         "provenance": provenance(seed=settings.seed, config_hash=key_of(settings.to_dict()), device=run.device.name),
     }
     write_summary(folder, summary, run.progress)

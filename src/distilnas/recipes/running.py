@@ -74,3 +74,29 @@ def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> 
         write_json(path, summary)
         progress.message("report")
         write_report(folder)
+
+
+def student_summary(
+    steps: Mapping[str, StepRecord], folder: Path, *, architecture: str, fingerprint: str
+) -> dict[str, Any]:
+    """What every ``summary.json`` says of a network that was retrained, evaluated and exported in the run ``folder``.
+
+    ``architecture``: where the run keeps its description, relative to the run as all paths are.
+    """
+    retrained, exported = steps["retrain"].result, steps["export"].folder.relative_to(folder)
+    return {
+        "student": {
+            "top1": steps["evaluate"].result["top1"],
+            "top5": steps["evaluate"].result["top5"],
+            **{key: retrained[key] for key in ("params", "macs", "architecture")},
+            "hash": fingerprint,
+        },
+        "onnx": steps["export"].result,
+        "artefacts": {
+            "architecture": architecture,
+            "weights": f"{exported}/model.safetensors",
+            "onnx": f"{exported}/model.onnx",
+            "report": "report.html",
+        },
+        "seconds": {name: round(step.seconds, 2) for name, step in steps.items()},
+    }

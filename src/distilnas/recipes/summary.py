@@ -9,7 +9,7 @@ from torch import nn
 from distilnas.data import Preprocessing
 from distilnas.recipes.dna import DnaRun
 from distilnas.recipes.own import own_teacher
-from distilnas.recipes.running import drive, write_summary
+from distilnas.recipes.running import drive, student_summary, write_summary
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress
@@ -71,9 +71,8 @@ def _finish(dna: DnaRun) -> dict[str, Any]:
 def summarise(dna: DnaRun, steps: dict[str, StepRecord], folder: Path) -> dict[str, Any]:
     """The content of ``summary.json``; all paths are relative to the run."""
     results = {name: step.result for name, step in steps.items()}
-    teacher, solution, student = results["teacher"], results["solve"], results["retrain"]
+    teacher, solution = results["teacher"], results["solve"]
     config_hash = key_of(dna.settings.to_dict())
-    exported = steps["export"].folder.relative_to(folder)
     return {
         "run": folder.name,
         "recipe": dna.settings.recipe,
@@ -92,23 +91,9 @@ def summarise(dna: DnaRun, steps: dict[str, StepRecord], folder: Path) -> dict[s
             "optimal": solution["optimal"],
             "budgets": solution["budgets"],
         },
-        "student": {
-            "top1": results["evaluate"]["top1"],
-            "params": student["params"],
-            "macs": student["macs"],
-            "architecture": student["architecture"],
-            "hash": solution["hash"],
-        },
         "random": [_random_row(retrained, tested) for retrained, tested in dna.random()],
         "additivity": results["additivity"],
-        "onnx": results["export"],
-        "artefacts": {
-            "architecture": "solve/architecture.json",
-            "weights": f"{exported}/model.safetensors",
-            "onnx": f"{exported}/model.onnx",
-            "report": "report.html",
-        },
-        "seconds": {name: round(step.seconds, 2) for name, step in steps.items()},
+        **student_summary(steps, folder, architecture="solve/architecture.json", fingerprint=solution["hash"]),
         "provenance": provenance(seed=dna.settings.seed, config_hash=config_hash, device=dna.device.name),
     }
 
