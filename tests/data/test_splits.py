@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilnas.data.imageset import ImageSet
-from distilnas.data.splits import DataSplits, make_splits, split
+from distilnas.data.splits import DataSplits, make_splits, mixed, split
 from distilnas.errors import UsageError
 
 labels_of_any_kind = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(lambda x: np.array(x, dtype=np.int64))
@@ -60,6 +60,34 @@ def test_equal_seeds_give_equal_splits_and_later_parts_do_not_matter() -> None:
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
+
+
+@given(labels_of_any_kind, st.data())
+def test_mixed_is_a_permutation_whose_leading_parts_have_each_class_in_proportion(
+    labels: np.ndarray, data: st.DataObject
+) -> None:
+    chosen = data.draw(st.sets(st.integers(0, len(labels) - 1), min_size=1))
+    indices = np.array(sorted(chosen))
+    order = mixed(labels, indices, seed=data.draw(st.integers(0, 2**32)))
+    assert np.array_equal(np.sort(order), indices)
+    classes, counts = np.unique(labels[indices], return_counts=True)
+    for length in range(len(order) + 1):
+        taken = (labels[order[:length], None] == classes).sum(axis=0)
+        assert (np.abs(taken - length * counts / len(order)) <= len(classes)).all()
+
+
+def test_mixed_depends_on_the_seed_within_a_class_too() -> None:
+    labels = np.zeros(30, dtype=np.int64)
+    first, again, other = (mixed(labels, np.arange(30), seed).tolist() for seed in (4, 4, 5))
+    assert first == again != other
+    assert first != list(range(30))
+
+
+def test_images_come_in_folder_order_but_batches_of_the_rating_part_hold_all_classes() -> None:
+    labels = np.repeat(np.arange(5), 100)
+    rating = _make(_set(labels), rating_images=200).rating
+    for batch in rating.labels.reshape(10, 20):
+        assert set(batch) == set(range(5))
 
 
 def test_shares_are_of_all_images() -> None:

@@ -15,7 +15,7 @@ class DataSplits:
 
     train: to train on.
     validation: training images held out to monitor and to choose between checkpoints.
-    rating: training images held out to rate candidates; no supernet is trained on them.
+    rating: training images held out to rate candidates, classes mixed; no supernet is trained on them.
     test: for the evaluation at the end, and for nothing before it.
     """
 
@@ -52,6 +52,22 @@ def split(labels: np.ndarray, parts: Sequence[int | float], seed: int) -> list[n
         result.append(_sorted([pool[:take] for pool, take in zip(pools, takes, strict=True)]))
         pools = [pool[take:] for pool, take in zip(pools, takes, strict=True)]
     return [*result, _sorted(pools)]
+
+
+def mixed(labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
+    """``indices`` in a random order in which every leading part, and every batch, holds the classes in proportion.
+
+    labels: (n,) class numbers; indices: (k,) into them. The i-th image of a class of m images goes to a random place in
+    the i-th of m equal stretches. Images come in the order of their folders otherwise: a batch would then hold few
+    classes, and statistics of the batch would be theirs.
+    """
+    rng = np.random.default_rng(seed)
+    place = np.empty(len(indices))
+    for label in np.unique(labels[indices]):
+        (of_class,) = np.nonzero(labels[indices] == label)
+        number = len(of_class)
+        place[rng.permutation(of_class)] = (np.arange(number) + rng.random(number)) / number
+    return indices[np.argsort(place)]
 
 
 def _count(part: int | float, total: int) -> int:
@@ -103,7 +119,7 @@ def make_splits(
     return DataSplits(
         train=train.subset(parts[-1]),
         validation=train.subset(parts[1]),
-        rating=train.subset(parts[2]),
+        rating=train.subset(mixed(train.labels, parts[2], seed)),
         test=train.subset(parts[0]) if test is None else test,
     )
 
