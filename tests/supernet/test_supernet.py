@@ -1,4 +1,4 @@
-"""The supernet: shapes with both kinds of adapters, initial weights, no memory between batches."""
+"""The supernet: shapes with all kinds of adapters, initial weights, no memory between batches."""
 
 import itertools
 from typing import Any
@@ -11,7 +11,7 @@ from distilnas.space import SearchSpace
 from distilnas.supernet import build_supernet
 
 CHANNELS = (24, 16, 40)
-KINDS = ("project", "absorb")
+KINDS = ("project", "linear", "absorb")
 
 
 def space(first_cells: int = 2, **stem: object) -> SearchSpace:
@@ -56,6 +56,17 @@ def test_adapters_are_recorded():
     assert entries == [nn.Sequential, nn.Conv2d, nn.Identity]
     exits = [[type(cell.exit) for cell in block.cells] for block in net.blocks]  # type: ignore[union-attr]
     assert exits == [[nn.Conv2d] * 2, [nn.Conv2d, nn.Identity], [nn.Conv2d, nn.Conv2d, nn.Identity]]
+
+
+def test_linear_exits_are_identities_between_equal_widths():
+    """A path of a lone ``id`` between equal widths is then the teacher's own map at the start, with or without exit."""
+    net = build_supernet(space(), CHANNELS, adapters="linear", seed=0)
+    assert [record["kind"] for record in net.adapters] == ["linear"] * 3
+    exits = [cell.exit for block in net.blocks for cell in block.cells]  # type: ignore[union-attr]
+    assert all(isinstance(exit, nn.Conv2d) for exit in exits)
+    x = torch.randn(2, 16, 4, 4)
+    torch.testing.assert_close(net.blocks[1].cells[1].exit(x), x)  # type: ignore[union-attr,index,operator]
+    assert torch.count_nonzero(net.blocks[1].cells[0].exit(x[:, :8])) == 0  # type: ignore[union-attr,index,operator]
 
 
 def test_absorbing_blocks_have_no_adapters():

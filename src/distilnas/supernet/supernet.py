@@ -5,8 +5,11 @@ Student and teacher differ in width, so a block is framed by explicit adapters (
     teacher feature --entry--> in_width --cell--> cell width --exit--> teacher channels
 
 ``project``: entry and exit are linear 1x1 convolutions, left out where the widths agree; one entry a block (in block 1
-the stem stands in its place), one exit a cell. ``absorb`` (as in DNA's released code): no adapters; the first layer
-reads the teacher's channels and the last layer emits them.
+the stem stands in its place), one exit a cell. ``linear``: as ``project``, but every cell has its exit, also where the
+widths agree; there it begins as the identity. A candidate is then rated by what the best linear map of its output
+misses: what follows it in a network is linear and can learn that map. Without it a block whose layers are all left out
+has nothing that could adapt. ``absorb`` (as in DNA's released code): no adapters; the first layer reads the teacher's
+channels and the last layer emits them.
 
 Batch norm has no running statistics here: those would mix all paths. Training and rating use the statistics of the
 batch and path at hand, so there is nothing that rating could change.
@@ -23,7 +26,7 @@ from distilnas.networks import conv_norm_act, make_layer
 from distilnas.runtime.seeds import derive_seed
 from distilnas.space import CellSpec, SearchSpace
 
-Adapters = Literal["project", "absorb"]
+Adapters = Literal["project", "linear", "absorb"]
 batch_norm = partial(nn.BatchNorm2d, track_running_stats=False)
 
 
@@ -43,7 +46,8 @@ class SuperCell(nn.Module):
             layers.append(nn.ModuleList(layer))
             in_width = out_width
         self.layers = nn.ModuleList(layers)
-        self.exit = nn.Identity() if in_width == target_channels else nn.Conv2d(in_width, target_channels, 1)
+        exits = adapters == "linear" or in_width != target_channels
+        self.exit = nn.Conv2d(in_width, target_channels, 1) if exits else nn.Identity()
 
     def layer(self, index: int, op: int, x: Tensor) -> Tensor:
         """Run one op of one layer."""
@@ -100,7 +104,7 @@ def build_supernet(
             cells = [SuperCell(cell, in_width, spec.stride, channels[index], adapters) for cell in spec.cells]
             block = SuperBlock(entry, cells)
             efficientnet_init_weights(block)
-            _start_exits_at_zero(cells)
+            _start_exits(cells)
         blocks.append(block)
         record.append(
             {
@@ -113,11 +117,13 @@ def build_supernet(
     return Supernet(space, blocks, record)
 
 
-def _start_exits_at_zero(cells: list[SuperCell]) -> None:
-    """Then training starts at the loss of a constant; from random weights Adam needs hundreds of steps to it."""
+def _start_exits(cells: list[SuperCell]) -> None:
+    """Zero, or the identity between equal widths: from random weights Adam needs hundreds of steps to the loss of a
+    constant."""
     for cell in cells:
         if isinstance(cell.exit, nn.Conv2d):
-            nn.init.zeros_(cell.exit.weight)
+            equal = cell.exit.in_channels == cell.exit.out_channels
+            nn.init.dirac_(cell.exit.weight) if equal else nn.init.zeros_(cell.exit.weight)
 
 
 def _entry(

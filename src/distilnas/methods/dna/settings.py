@@ -34,6 +34,7 @@ class DistillSettings:
     many images, and the gradients are averaged into one update: less memory, but batch norm and the relative losses see
     a piece only. ``cells_per_step``: so many cells of a block train in a step, drawn anew each time, those with more
     ops to choose from more often (None: all of them, as in DNA); a block of many cells then takes no longer.
+    ``adapters``: what stands between the widths of student and teacher, see ``distilnas.supernet``.
     ``lr_per_block`` overrides ``optim.lr`` block by block. ``blocks`` trains these blocks only (numbers from 1; None:
     all).
     """
@@ -47,7 +48,7 @@ class DistillSettings:
     order: str = "together"
     sampling: str = "uniform"
     cells_per_step: int | None = None
-    adapters: Literal["project", "absorb"] = "project"
+    adapters: Literal["project", "linear", "absorb"] = "project"
     optim: OptimSettings = field(default_factory=lambda: OptimSettings(optimizer="adam", lr=5e-3, warmup=0.05))
     lr_per_block: tuple[float, ...] | None = None
     blocks: tuple[int, ...] | None = None
