@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 import yaml
 
-from benchmarks.ranking_study import DEFAULT, METRICS, RATINGS, RESULTS
+from benchmarks.ranking_study import DEFAULT, METRICS, RATINGS, RESULTS, VARIANTS
 from distilnas import ranking
 from distilnas.costing import cost_table
 from distilnas.recipes.settings import SpaceSettings
@@ -35,6 +35,7 @@ DOCS = Path(__file__).parent.parent / "docs" / "results"
 SPACE = "nas-bench-macro"
 BUDGETS = [40e6, 60e6, 80e6]
 PAPER = "relative_l1"
+LENGTHS = ("main", *(name for name in VARIANTS if name.startswith("epochs-")))
 
 
 class Truth:
@@ -159,14 +160,21 @@ def factors_table(truth: Truth) -> str:
             seconds = np.mean([k.record["seconds"]["distill"] for k in kept])
             teacher = np.mean([k.record["teacher_top1"] for k in kept])
             rows.append(
-                [folder.name, f"{teacher:.2f}", f"{kept[0].config['distill']['optim']['lr']:g}", f"{seconds:.0f}"]
-                + [f"{paper[0]:.3f}"]
+                [
+                    folder.name,
+                    f"{teacher:.2f}",
+                    *_distilled(kept[0].config["distill"]),
+                    f"{seconds:.0f}",
+                    f"{paper[0]:.3f}",
+                ]
                 + [f"{value:.3f}" for value in default[:3]]
             )
     return markdown(
         [
             "variant",
             "teacher's top-1",
+            "adapters",
+            "epochs",
             "learning rate",
             "seconds of distillation",
             PAPER,
@@ -176,6 +184,10 @@ def factors_table(truth: Truth) -> str:
         ],
         rows,
     )
+
+
+def _distilled(settings: dict[str, Any]) -> list[str]:
+    return [settings["adapters"], str(settings["epochs"]), f"{settings['optim']['lr']:g}"]
 
 
 def sums_table(truth: Truth) -> str:
@@ -250,8 +262,8 @@ def draw_scatter(truth: Truth, folder: Path) -> None:
 
 def draw_training(truth: Truth, folder: Path) -> None:
     """Tau over the length of distillation, each point a whole schedule."""
-    lengths = {1: "epochs-1", 2: "main", 4: "epochs-4"}
-    there = {epochs: kept[0] for epochs, name in lengths.items() if (kept := seeds_of(name, truth))}
+    runs = [kept[0] for name in LENGTHS if (kept := seeds_of(name, truth))]
+    there = dict(sorted((run.config["distill"]["epochs"], run) for run in runs))
     if len(there) < 2:
         return
     figure, axis = plt.subplots(figsize=(4.6, 3))
@@ -260,7 +272,14 @@ def draw_training(truth: Truth, folder: Path) -> None:
         axis.plot(list(there), taus, marker="o", label=metric)
     for name in ("macs", "non-identity layers"):
         axis.axhline(ranking.kendall(truth.baselines[name], truth.accuracy), ls=":", lw=1, color="gray")
-        axis.text(4, ranking.kendall(truth.baselines[name], truth.accuracy), name, fontsize=7, va="bottom", ha="right")
+        axis.text(
+            max(there),
+            ranking.kendall(truth.baselines[name], truth.accuracy),
+            name,
+            fontsize=7,
+            va="bottom",
+            ha="right",
+        )
     axis.set(xlabel="epochs of distillation", ylabel="Kendall tau over 6,561 networks")
     axis.legend(fontsize=8, frameon=False)
     _save(figure, folder / "training.svg")

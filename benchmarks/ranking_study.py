@@ -33,7 +33,6 @@ RATINGS = {
     "images_250": {"metric": DEFAULT, "images": 250, "batch_size": 125},
     "images_500": {"metric": DEFAULT, "images": 500, "batch_size": 250},
     "batch_50": {"metric": DEFAULT, "images": 1000, "batch_size": 50},
-    "batch_250": {"metric": DEFAULT, "images": 1000, "batch_size": 250},
     "batch_500": {"metric": DEFAULT, "images": 1000, "batch_size": 500},
 }
 THREE = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.1]"
@@ -57,6 +56,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "sampling-fair": ("dna.distill.sampling=fair",),
     "loss-l1": ("dna.distill.loss=relative_l1",),
     "loss-cosine": ("dna.distill.loss=cosine",),
+    "adapters-project": ("dna.distill.adapters=project",),
     "cells-all": ("dna.distill.cells_per_step=null",),
     "teacher-muon": (
         "dna.teacher.fit.epochs=8",
