@@ -21,6 +21,7 @@ MAKERS = {
     "dropped": lambda channels: BatchNormAct2d(channels, drop_layer=partial(nn.Dropout, p=0.0)),
     "linear": lambda channels: BatchNormAct2d(channels, apply_act=False),
     "untracked": lambda channels: nn.BatchNorm2d(channels, track_running_stats=False),
+    "unscaled": lambda channels: nn.BatchNorm2d(channels, affine=False),
     "cumulative": lambda channels: nn.BatchNorm2d(channels, momentum=None),
 }
 
@@ -30,8 +31,8 @@ def pair(kind: str, channels: int) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
     fast = MAKERS[kind](channels)
     with torch.no_grad():
-        fast.weight.normal_()
-        fast.bias.normal_()
+        for parameter in fast.parameters():
+            parameter.normal_()
     exact = copy.deepcopy(fast).double()
     assert use_fast_kernels(fast) == 1
     return fast, exact

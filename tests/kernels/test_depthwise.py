@@ -14,12 +14,17 @@ pytestmark = needs_compiler
 
 
 def pair(
-    channels: int, kernel: int = 3, stride: int = 1, padding: int | None = None, dtype: torch.dtype = torch.float32
+    channels: int,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: int | None = None,
+    dilation: int = 1,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[nn.Conv2d, nn.Conv2d]:
     """A convolution with our kernels and the same one in double precision."""
     torch.manual_seed(0)
-    padding = kernel // 2 if padding is None else padding
-    fast = nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False).to(dtype)
+    padding = dilation * (kernel // 2) if padding is None else padding
+    fast = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False).to(dtype)
     exact = copy.deepcopy(fast).double()
     assert use_fast_kernels(fast) == 1
     assert isinstance(fast, DepthwiseConv2d)
@@ -36,6 +41,14 @@ def test_gradients_are_those_of_double_precision(kernel, stride, dtype):
         assert_close(gradients(fast, images), gradients(exact, images.double()), TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), list(itertools.product((3, 5), (1, 2, 3), (2, 3))))
+def test_dilation(kernel, stride, dilation):
+    for (batch, height, width), padding in itertools.product([(1, 13, 14), (3, 16, 19)], (None, dilation)):
+        fast, exact = pair(20, kernel, stride, padding, dilation)
+        images = channels_last(batch, 20, height, width)
+        assert_close(gradients(fast, images), gradients(exact, images.double()), 1e-5)
+
+
 @pytest.mark.parametrize("padding", [0, 1, 4, 5, 6])
 def test_any_padding_and_memory_order(padding):
     fast, exact = pair(20, 5, 2, padding)
@@ -43,10 +56,10 @@ def test_any_padding_and_memory_order(padding):
     assert_close(gradients(fast, images), gradients(exact, images.double()), 1e-5)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_large_images_in_bands_dealt_to_threads(threads):
+@pytest.mark.parametrize(("threads", "dilation"), [(1, 1), (2, 1), (5, 1), (2, 2)])
+def test_large_images_in_bands_dealt_to_threads(threads, dilation):
     """More than one band an image, one image for several threads, a rest of channels; the same bits every time."""
-    fast, exact = pair(72, 5, 2)
+    fast, exact = pair(72, 5, 2, dilation=dilation)
     images = channels_last(1, 72, 61, 58)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -66,7 +66,7 @@ def test_the_object_keeps_its_identity(layer, fast):
     "layer",
     [
         nn.Conv2d(4, 4, 3, groups=4),
-        nn.Conv2d(4, 4, 3, dilation=2, groups=4, bias=False),
+        nn.Conv2d(4, 4, 3, dilation=(1, 2), groups=4, bias=False),
         nn.Conv2d(8, 8, 3, groups=4, bias=False),
         nn.Conv2d(4, 8, 3, groups=4, bias=False),
         nn.Conv2d(4, 4, (3, 5), groups=4, bias=False),

@@ -41,15 +41,16 @@ class FastBatchNormAct2d(BatchNormAct2d):
 
 
 def _covers(norm: Any, input: Tensor) -> bool:
-    if norm.weight is None or norm.bias is None or not is_plain(input, norm.weight, norm.bias):
+    affine = [tensor for tensor in (norm.weight, norm.bias) if tensor is not None]
+    if len(affine) == 1 or not is_plain(input, *affine):
         return False
     by_batch = _by_batch(norm)
     return (
-        (by_batch or not asks_gradient(input, norm.weight, norm.bias))
+        (by_batch or not asks_gradient(input, *affine))
         and input.shape[1] == norm.num_features
         and (not by_batch or input.numel() > norm.num_features)
         and input.dtype in DTYPES
-        and norm.weight.dtype == norm.bias.dtype == torch.float32
+        and all(tensor.dtype == torch.float32 for tensor in affine)
         and (norm.running_mean is None or norm.running_mean.dtype == torch.float32)
         and input.is_contiguous(memory_format=torch.channels_last)
     )
@@ -60,14 +61,22 @@ def _by_batch(norm: Any) -> bool:
     return norm.training or norm.running_mean is None
 
 
+def _affine(norm: Any) -> tuple[Tensor, Tensor]:
+    """Scale and shift; 1 and 0 where the layer has none."""
+    if norm.weight is None:
+        return torch.ones(norm.num_features), torch.zeros(norm.num_features)
+    return norm.weight, norm.bias
+
+
 def _normalise(norm: Any, input: Tensor, *, act: int) -> Tensor:
+    weight, bias = _affine(norm)
     if not _by_batch(norm):
         output = torch.empty_like(input)
         layer = _Layer(input.numel() // norm.num_features, norm.num_features, norm.eps, act)
         statistics = (norm.running_mean, norm.running_var)
-        call("batch_norm_apply", layer, input, norm.weight, norm.bias, *statistics, output)
+        call("batch_norm_apply", layer, input, weight, bias, *statistics, output)
         return output
-    output, mean, var = _BatchNorm.apply(input, norm.weight, norm.bias, norm.eps, act)
+    output, mean, var = _BatchNorm.apply(input, weight, bias, norm.eps, act)
     if norm.training and norm.track_running_stats and norm.running_mean is not None:
         _track(norm, mean, var, input.numel() // norm.num_features)
     return output

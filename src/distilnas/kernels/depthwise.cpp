@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 
 #include "vectors.h"
 
@@ -16,7 +17,8 @@ constexpr int TILE = 4;                   // neighbouring pixels computed togeth
 constexpr int64_t BAND_FLOATS = 1 << 16;  // size of a copied band, about
 
 struct Shape {  // of the convolution: input (n, h, w, c), output (n, out_h, out_w, c)
-    int64_t n, h, w, c, out_h, out_w, kernel, stride, padding;
+    int64_t n, h, w, c, out_h, out_w, kernel, stride, padding, dilation;
+    int64_t reach() const { return (kernel - 1) * dilation; }  // from the first tap to the last
 };
 
 // Memory of one thread that is kept for its next call.
@@ -63,16 +65,17 @@ void copy_window(const T* image, int64_t h, int64_t w, int64_t pitch, int channe
 
 // The sums of ROWS rows of taps, (ROWS, K, lane), over a band: `x` and `dy` as copied, each tap's in a register.
 template <int K, int ROWS>
-void sum_taps(const float* x, int64_t cols, const float* dy, int64_t rows, int64_t width, int64_t stride, float* sums) {
+void sum_taps(const Shape& s, const float* x, int64_t cols, const float* dy, int64_t rows, float* sums) {
     Vec sum[ROWS][K] = {};
+    const int64_t down = s.dilation * cols * LANES, right = s.dilation * LANES;
     for (int64_t i = 0; i < rows; ++i) {
-        const float* at = x + i * stride * cols * LANES;
-        for (int64_t j = 0; j < width; ++j, at += stride * LANES, dy += LANES) {
+        const float* at = x + i * s.stride * cols * LANES;
+        for (int64_t j = 0; j < s.out_w; ++j, at += s.stride * LANES, dy += LANES) {
             const Vec d = load(dy);
 #pragma GCC unroll 8
             for (int p = 0; p < ROWS; ++p)
 #pragma GCC unroll 8
-                for (int q = 0; q < K; ++q) sum[p][q] += d * load(at + (p * cols + q) * LANES);
+                for (int q = 0; q < K; ++q) sum[p][q] += d * load(at + p * down + q * right);
         }
     }
     for (int p = 0; p < ROWS; ++p)
@@ -81,18 +84,18 @@ void sum_taps(const float* x, int64_t cols, const float* dy, int64_t rows, int64
 
 // All taps' sums over a band; as many rows of taps at a time as there are registers.
 template <int K, int FIRST = 0>
-void sum_all_taps(const float* x, int64_t cols, const float* dy, int64_t rows, int64_t width, int64_t stride, float* sums) {
+void sum_all_taps(const Shape& s, const float* x, int64_t cols, const float* dy, int64_t rows, float* sums) {
     constexpr int AT_ONCE = std::max(1, (REGISTERS - 4) / K);
     constexpr int ROWS = std::min(AT_ONCE, K - FIRST);
-    sum_taps<K, ROWS>(x + FIRST * cols * LANES, cols, dy, rows, width, stride, sums + FIRST * K * LANES);
-    if constexpr (FIRST + ROWS < K) sum_all_taps<K, FIRST + ROWS>(x, cols, dy, rows, width, stride, sums);
+    sum_taps<K, ROWS>(s, x + FIRST * s.dilation * cols * LANES, cols, dy, rows, sums + FIRST * K * LANES);
+    if constexpr (FIRST + ROWS < K) sum_all_taps<K, FIRST + ROWS>(s, x, cols, dy, rows, sums);
 }
 
 // Adds what rows [first, last) of one image's output contribute to the weight gradient, `sums` (block, tap, lane).
 template <int K, class T>
 void weight_band(const Shape& s, const T* x, const T* dy, int64_t first, int64_t last, Scratch& scratch, float* sums) {
-    const Window in = {first * s.stride - s.padding, (last - 1 - first) * s.stride + K, -s.padding,
-                       (s.out_w - 1) * s.stride + K};
+    const Window in = {first * s.stride - s.padding, (last - 1 - first) * s.stride + s.reach() + 1, -s.padding,
+                       (s.out_w - 1) * s.stride + s.reach() + 1};
     const Window out = {first, last - first, 0, s.out_w};
     float* xs = scratch.get(BLOCKS * (in.floats() + out.floats()));
     float* dys = xs + BLOCKS * in.floats();
@@ -101,21 +104,31 @@ void weight_band(const Shape& s, const T* x, const T* dy, int64_t first, int64_t
         copy_window(x + c, s.h, s.w, s.c, channels, in, xs);
         copy_window(dy + c, s.out_h, s.out_w, s.c, channels, out, dys);
         for (int b = 0; b < vectors(channels); ++b)
-            sum_all_taps<K>(xs + b * in.floats(), in.cols, dys + b * out.floats(), out.rows, out.cols, s.stride,
+            sum_all_taps<K>(s, xs + b * in.floats(), in.cols, dys + b * out.floats(), out.rows,
                             sums + (c / LANES + b) * K * K * LANES);
     }
 }
+
+// Along one axis, the taps that pixel `at` of the input has a part in: from `first` on every `step`-th.
+struct Taps {
+    int64_t first, step;
+    Taps(const Shape& s, int64_t at) : first(0), step(s.stride / std::gcd(s.stride, s.dilation)) {
+        while (first < step && (at + s.padding - first * s.dilation) % s.stride) ++first;
+        if (first == step) first = s.kernel;
+    }
+};
 
 // TILE pixels of the input gradient in row `row`, `stride` columns apart from column `col` on: `dy` as copied from
 // row 0 and column `left` on, `weight` (tap, lane).
 inline void gather(const Shape& s, const float* dy, int64_t top, int64_t left, int64_t cols, const float* weight,
                    int64_t row, int64_t col, Vec* sum) {
     for (int t = 0; t < TILE; ++t) sum[t] = Vec{};
-    for (int64_t p = (row + s.padding) % s.stride; p < s.kernel; p += s.stride) {
-        const float* line = dy + (((row + s.padding - p) / s.stride - top) * cols - left) * LANES;
-        for (int64_t q = (col + s.padding) % s.stride; q < s.kernel; q += s.stride) {
+    const Taps rows(s, row), columns(s, col);
+    for (int64_t p = rows.first; p < s.kernel; p += rows.step) {
+        const float* line = dy + (((row + s.padding - p * s.dilation) / s.stride - top) * cols - left) * LANES;
+        for (int64_t q = columns.first; q < s.kernel; q += columns.step) {
             const Vec tap = load(weight + (p * s.kernel + q) * LANES);
-            const float* at = line + (col + s.padding - q) / s.stride * LANES;
+            const float* at = line + (col + s.padding - q * s.dilation) / s.stride * LANES;
 #pragma GCC unroll 8
             for (int t = 0; t < TILE; ++t) sum[t] += tap * load(at + t * LANES);
         }
@@ -125,8 +138,8 @@ inline void gather(const Shape& s, const float* dy, int64_t top, int64_t left, i
 // Rows [first, last) of one image's input gradient; `weight` (block, tap, lane).
 template <class T>
 void input_band(const Shape& s, const T* dy, const float* weight, int64_t first, int64_t last, Scratch& scratch, T* dx) {
-    const int64_t taps = s.kernel * s.kernel, reach = s.kernel - 1;
-    const auto line = [&](int64_t at) { return up(at + s.padding, s.stride) - up(reach, s.stride); };
+    const int64_t taps = s.kernel * s.kernel;
+    const auto line = [&](int64_t at) { return up(at + s.padding, s.stride) - up(s.reach(), s.stride); };
     const int64_t top = line(first), left = line(0);
     const Window win = {top, (last - 1 + s.padding) / s.stride - top + 1, left,
                         (s.w - 1 + s.padding) / s.stride - left + 1 + TILE};
@@ -170,7 +183,7 @@ template <int K, class T>
 void grad_weight(const Shape& s, const T* x, const T* dy, float* dw, int threads) {
     const int64_t taps = K * K, size = vectors(s.c) * taps * LANES;
     std::vector<float> sums(size * threads);
-    deal(s.n, s.out_h, s.stride * ((s.out_w - 1) * s.stride + K) * BLOCKS * LANES, threads,
+    deal(s.n, s.out_h, s.stride * ((s.out_w - 1) * s.stride + s.reach() + 1) * BLOCKS * LANES, threads,
          [&](int64_t thread, int64_t image, int64_t first, int64_t last) {
              weight_band<K>(s, x + image * s.h * s.w * s.c, dy + image * s.out_h * s.out_w * s.c, first, last, scratch,
                             sums.data() + thread * size);

@@ -26,18 +26,17 @@ class DepthwiseConv2d(nn.Conv2d):
         dtype = torch.get_autocast_dtype("cpu") if autocast else input.dtype
         if dtype not in DTYPES or not (autocast or weight.dtype == dtype):
             return super()._conv_forward(input, weight, bias)
-        return _Depthwise.apply(input.to(dtype), weight, self.stride, self.padding)
+        return _Depthwise.apply(input.to(dtype), weight, self.stride, self.padding, self.dilation)
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:
-    """Whether ``conv`` is depthwise with a kernel of 3, 5 or 7, the same both ways, without dilation and bias."""
-    square = all(isinstance(pair, tuple) and len(set(pair)) == 1 for pair in (conv.stride, conv.padding))
+    """Whether ``conv`` is depthwise with a kernel of 3, 5 or 7, all the same both ways, without bias."""
+    square = all(isinstance(pair, tuple) and len(set(pair)) == 1 for pair in (conv.stride, conv.padding, conv.dilation))
     return (
         square
         and conv.kernel_size in [(k, k) for k in KERNELS]
         and conv.groups == conv.in_channels == conv.out_channels
         and conv.bias is None
-        and conv.dilation == (1, 1)
         and conv.padding_mode == "zeros"
     )
 
@@ -46,33 +45,41 @@ class _Depthwise(torch.autograd.Function):
     """``conv2d`` in the input's precision; the weight's gradient is of the weight's."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        weight: Tensor,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+    ) -> Tensor:
         input = input.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(input, weight)
-        ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(input, weight.to(input.dtype), None, stride, padding, 1, len(weight))
+        ctx.stride, ctx.padding, ctx.dilation = stride, padding, dilation
+        return F.conv2d(input, weight.to(input.dtype), None, stride, padding, dilation, len(weight))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         input, weight = ctx.saved_tensors
         need = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
-            settings = (ctx.stride, ctx.padding, (1, 1), False, (0, 0), len(weight), (*need, False))
+            settings = (ctx.stride, ctx.padding, ctx.dilation, False, (0, 0), len(weight), (*need, False))
             dx, dw, _ = torch.ops.aten.convolution_backward(grad, input, weight.to(input.dtype), None, *settings)
-            return dx, None if dw is None else dw.to(weight.dtype), None, None
+            return dx, None if dw is None else dw.to(weight.dtype), None, None, None
         grad = grad.contiguous(memory_format=torch.channels_last)
         n, c, h, w = input.shape
-        shape = _Shape(n, h, w, c, *grad.shape[2:], weight.shape[-1], ctx.stride[0], ctx.padding[0])
+        shape = _Shape(n, h, w, c, *grad.shape[2:], weight.shape[-1], ctx.stride[0], ctx.padding[0], ctx.dilation[0])
         dx = _grad_input(shape, input, grad, weight) if need[0] else None
         dw = _grad_weight(shape, input, grad, weight) if need[1] else None
-        return dx, dw, None, None
+        return dx, dw, None, None, None
 
 
 class _Shape(ctypes.Structure):
     """``Shape`` of depthwise.cpp."""
 
     _fields_ = tuple(
-        (name, ctypes.c_int64) for name in ("n", "h", "w", "c", "out_h", "out_w", "kernel", "stride", "padding")
+        (name, ctypes.c_int64)
+        for name in ("n", "h", "w", "c", "out_h", "out_w", "kernel", "stride", "padding", "dilation")
     )
 
 

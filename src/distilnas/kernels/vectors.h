@@ -29,22 +29,35 @@ struct bfloat16 {
     uint16_t bits;
 };
 
+// A whole vector, or its first `lanes`; the others are zero, and their memory is not touched.
 template <class V, class T>
-V read(const T* from, int lanes) {
+inline V read(const T* from, int lanes) {
     V vec = {};
-    if (lanes >= LANES)
+    if (lanes >= LANES) {
         std::memcpy(&vec, from, sizeof vec);
-    else
-        std::memcpy(&vec, from, lanes * sizeof(T));
+        return vec;
+    }
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    const auto mask = static_cast<__mmask16>((1u << lanes) - 1);
+    if constexpr (sizeof(T) == 4) return (V)_mm512_maskz_loadu_epi32(mask, from);
+    if constexpr (sizeof(T) == 2) return (V)_mm256_maskz_loadu_epi16(mask, from);
+#endif
+    std::memcpy(&vec, from, lanes * sizeof(T));
     return vec;
 }
 
 template <class V, class T>
-void write(T* to, V vec, int lanes) {
-    if (lanes >= LANES)
+inline void write(T* to, V vec, int lanes) {
+    if (lanes >= LANES) {
         std::memcpy(to, &vec, sizeof vec);
-    else
-        std::memcpy(to, &vec, lanes * sizeof(T));
+        return;
+    }
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    const auto mask = static_cast<__mmask16>((1u << lanes) - 1);
+    if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_epi32(to, mask, (__m512i)vec);
+    if constexpr (sizeof(T) == 2) return _mm256_mask_storeu_epi16(to, mask, (__m256i)vec);
+#endif
+    std::memcpy(to, &vec, lanes * sizeof(T));
 }
 
 inline Vec load(const float* from, int lanes) { return read<Vec>(from, lanes); }
