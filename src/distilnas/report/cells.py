@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 from distilnas.report.palette import OTHERS, block_colour
 from distilnas.space.darts import OPS, CellPlan, DartsArchitecture, DartsCell, Edge, Genotype, plan_cells
 
-_WIDTH, _HEIGHT, _TOP, _COLUMNS = 260, 190, 34, 4
+_WIDTH, _HEIGHT, _TOP, _COLUMNS = 260, 214, 34, 4
 _FIRST, _STEP = 78.0, 42.0
-_MIDDLE = 98.0
+_MIDDLE = 116.0
 _COLOURS = {op: OTHERS if op == "skip_connect" else block_colour(n) for n, op in enumerate(OPS)}
 
 
