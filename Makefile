@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Threads that spin while they wait slow everything down when another program wants a core.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup setup-dev quickstart test test-slow lint bench ranking-page clean
+.PHONY: setup setup-dev quickstart test test-slow lint bench ranking-page dnad-page clean
 
 setup: $(VENV)/.installed
 
@@ -45,6 +45,11 @@ bench: setup-dev
 ranking-page: setup-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[pictures]'
 	$(BIN)/python -m benchmarks.ranking_page $(TRUTH)
+
+# Numbers and pictures of docs/results/dnad.md from the kept records.
+dnad-page: setup-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[pictures]'
+	$(BIN)/python -m benchmarks.dnad_page
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis

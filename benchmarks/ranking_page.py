@@ -8,15 +8,16 @@ The page's prose is written by hand; what stands between ``<!-- NAME -->`` and `
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import yaml
 
+from benchmarks.pages import DOCS, fill, markdown, save
 from benchmarks.ranking_study import DEFAULT, METRICS, RATINGS, RESULTS, VARIANTS
 from distilnas import ranking
 from distilnas.costing import cost_table
@@ -27,14 +28,11 @@ from distilnas.tables import RatingTable
 from distilnas.tables.combine import scaled, spread_weights
 from distilnas.tables.csv import read_ratings_csv
 
-matplotlib.use("svg")
-matplotlib.rcParams |= {"svg.hashsalt": "distilnas", "svg.fonttype": "none", "axes.spines.top": False}
-import matplotlib.pyplot as plt  # noqa: E402
-
-DOCS = Path(__file__).parent.parent / "docs" / "results"
 SPACE = "nas-bench-macro"
 BUDGETS = [40e6, 60e6, 80e6]
 PAPER = "relative_l1"
+TRAINED = (10, 30, 100)
+DRAWS = 20
 LENGTHS = ("main", *(name for name in VARIANTS if name.startswith("epochs-")))
 
 
@@ -42,10 +40,10 @@ class Truth:
     """The published table: networks, their accuracies (percent) and costs."""
 
     def __init__(self, path: Path) -> None:
-        columns = ranking.read_columns(path, plain="mean_acc")
-        self.names = list(columns.rows)
-        self.accuracy = np.array(list(columns.numbers("mean_acc").values()))
-        self.macs = np.array(list(columns.numbers("flops").values()))
+        self.columns = ranking.read_columns(path, plain="mean_acc")
+        self.names = list(self.columns.rows)
+        self.accuracy = np.array(list(self.columns.numbers("mean_acc").values()))
+        self.macs = np.array(list(self.columns.numbers("flops").values()))
 
     @cached_property
     def baselines(self) -> dict[str, np.ndarray]:
@@ -127,12 +125,6 @@ def row_of(label: str, many: list[np.ndarray], truth: Truth) -> list[str]:
 TAUS = ["score", "tau", "tau, better half", "tau, top tenth", "rho", "tau of each seed"]
 
 
-def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
-    """A table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def metrics_table(truth: Truth) -> str:
     """All metrics on the same supernets, and the baselines."""
     main = seeds_of("main", truth)
@@ -208,6 +200,39 @@ def sums_table(truth: Truth) -> str:
     return markdown(TAUS, rows)
 
 
+def fitted_table(truth: Truth) -> str:
+    """Plain and fitted sum of the first seed on the networks left out, over draws of those that are fitted to."""
+    kept = seeds_of("main", truth)[0]
+    rows = []
+    for metric in (PAPER, DEFAULT):
+        for number in TRAINED:
+            taus = np.array([_fitted_taus(kept, metric, number, draw) for draw in range(DRAWS)])
+            plain, fitted, plain_half, fitted_half = taus.T
+            cells = [metric, str(number), f"{plain.mean():.3f}", _with_error(fitted), f"{fitted.min():.3f}"]
+            better = f"{np.sum(fitted > plain)} of {DRAWS}"
+            rows.append([*cells, better, f"{plain_half.mean():.3f}", _with_error(fitted_half)])
+    header = ["rating", "trained networks", "tau, sum", "tau, fitted", "worst draw", "fitted is better in"]
+    return markdown([*header, "better half, sum", "better half, fitted"], rows)
+
+
+def _fitted_taus(kept: Kept, metric: str, number: int, draw: int) -> list[float]:
+    """Over all networks left out, then over their better half: of the plain and of the fitted sum."""
+    trained = ranking.draw_trained(kept.truth.columns, number, seed=draw)
+    choices = dict(zip(kept.truth.names, kept.choices, strict=True))
+    fitted = ranking.fit_sum(kept.table(metric), choices, trained.numbers("mean_acc"))
+    accuracy = ranking.left_out(kept.truth.columns, trained).numbers("mean_acc")
+    true = np.array(list(accuracy.values()))
+    rated = ranking.block_ratings(fitted.ratings, [choices[name] for name in accuracy])
+    scores = [-rated.sum(1), fitted.model.predict(rated)]
+    whole = [ranking.kendall(values, true) for values in scores]
+    return whole + [ranking.among_best(values, true, 0.5).kendall_tau or 0.0 for values in scores]
+
+
+def _with_error(values: np.ndarray) -> str:
+    mean, error = ranking.mean_stderr(values.tolist())
+    return f"{mean:.3f} ± {error:.3f}"
+
+
 def images_table(truth: Truth) -> str:
     """Rating images and batches, the statistics of batch norm being those of a batch."""
     main = seeds_of("main", truth)
@@ -257,7 +282,7 @@ def draw_scatter(truth: Truth, folder: Path) -> None:
         axis.set_title(f"{label}\ntau {ranking.kendall(many[0], truth.accuracy):.3f}", fontsize=8)
         axis.set_xlabel("score, higher is better", fontsize=8)
     np.atleast_1d(axes)[0].set_ylabel("true accuracy, %", fontsize=8)
-    _save(figure, folder / "scatter.svg")
+    save(figure, folder / "scatter.svg")
 
 
 def draw_training(truth: Truth, folder: Path) -> None:
@@ -282,7 +307,7 @@ def draw_training(truth: Truth, folder: Path) -> None:
         )
     axis.set(xlabel="epochs of distillation", ylabel="Kendall tau over 6,561 networks")
     axis.legend(fontsize=8, frameon=False)
-    _save(figure, folder / "training.svg")
+    save(figure, folder / "training.svg")
 
 
 def draw_regret(truth: Truth, folder: Path) -> None:
@@ -298,14 +323,7 @@ def draw_regret(truth: Truth, folder: Path) -> None:
         axis.step(budgets / 1e6, lost, where="post", label=label, lw=1.2)
     axis.set(xlabel="budget, M MACs", ylabel="regret, points")
     axis.legend(fontsize=7, frameon=False)
-    _save(figure, folder / "regret.svg")
-
-
-def _save(figure: plt.Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None}, dpi=130)
-    plt.close(figure)
+    save(figure, folder / "regret.svg")
 
 
 def main() -> None:
@@ -313,21 +331,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("truth", type=Path, help="the published table")
     truth = Truth(parser.parse_args().truth)
-    page = DOCS / "ranking.md"
-    text = page.read_text()
     tables = {
         "metrics": metrics_table,
         "factors": factors_table,
         "sums": sums_table,
+        "fitted": fitted_table,
         "images": images_table,
         "regret": regret_table,
     }
-    for name, make in tables.items():
-        if f"<!-- {name} -->" not in text:
-            continue
-        before, after = text.split(f"<!-- {name} -->\n")
-        text = f"{before}<!-- {name} -->\n{make(truth)}\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
-    page.write_text(text)
+    fill(DOCS / "ranking.md", {name: make(truth) for name, make in tables.items()})
     for draw in (draw_scatter, draw_training, draw_regret):
         draw(truth, DOCS / "ranking")
 

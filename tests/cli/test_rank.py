@@ -229,3 +229,74 @@ def test_solve_takes_a_table_made_elsewhere(cli: Cli, tmp_path: Path):
     assert limited["rating"] >= free["rating"]
     fails(cli(*given, "--max-macs", "50%"), "nothing here that it could be a share of")
     fails(cli("solve", "--ratings", table), "--ratings and --space belong together")
+
+
+WEIGHTS = (2.0, 0.5, 1.0)
+BLOCKS = [slice(0, 2), slice(2, 5), slice(5, 8)]
+WEIGHED = {n: 90 + sum(w * sum(map(int, n[b])) for w, b in zip(WEIGHTS, BLOCKS, strict=True)) for n in NAMES}
+
+
+@pytest.fixture
+def weighed(tmp_path: Path) -> Path:
+    """A truth that is 90 minus the ratings of ``write_ratings``, weighted block by block."""
+    return write_csv(tmp_path / "weighed.csv", "architecture,accuracy", [[n, t] for n, t in WEIGHED.items()])
+
+
+def test_fitted_weights_are_judged_on_other_networks_and_solved_with(cli: Cli, weighed: Path, tmp_path: Path):
+    """Block 2 never varies, so of its ratings the drawn networks say nothing: its weight is free."""
+    table, out = write_ratings(tmp_path / "ratings.csv"), tmp_path / "fitted.npz"
+    given = ("rank", "--ratings", table, "--space", "nas-bench-macro", "--truth", weighed, "--json")
+    plain = record(cli(*given))
+    found = record(cli(*given, "--fit", 12, "--out", out))
+    assert (plain["n"], found["n"], found["fit"]["sum"]["n"]) == (27, 15, 15)
+    assert len(set(found["fit"]["trained"]) & set(NAMES)) == 12
+    assert found["regret"][0]["best"] not in found["fit"]["trained"]
+    assert found["kendall_tau"] == pytest.approx(1)
+    assert found["fit"]["sum"]["kendall_tau"] < 0.9
+    assert found["fit"]["weights"][::2] == pytest.approx(WEIGHTS[::2])
+    assert record(cli(*given, "--fit", 12, "--seed", 1))["fit"]["trained"] != found["fit"]["trained"]
+
+    sizes = ("--space", "nas-bench-macro", "--resolution", 32, "--num-classes", 10, "--json")
+    solved = record(cli("solve", "--ratings", out, *sizes))["solution"]
+    assert solved["rating"] == pytest.approx(
+        -sum(2 * d * w for d, w in zip((2, 3, 3), found["fit"]["weights"], strict=True))
+    )
+
+
+def test_fit_to_the_networks_of_a_file(cli: Cli, weighed: Path, tmp_path: Path):
+    """Their accuracies may be shares of 1, and their names architectures; they are left out under any name."""
+    from distilnas.ranking import NetworkNames
+
+    names = NetworkNames(MACRO)
+    rows = [[str(MACRO.architecture(names.choice(n))), WEIGHED[n] / 100] for n in NAMES[::3]]
+    trained = write_csv(tmp_path / "trained.csv", "architecture,accuracy", rows)
+    table, out = write_ratings(tmp_path / "ratings.csv"), tmp_path / "fitted.csv"
+    given = ("rank", "--ratings", table, "--space", "nas-bench-macro", "--truth", weighed)
+    found = record(cli(*given, "--fit", trained, "--out", out, "--json"))
+    assert (found["n"], found["fit"]["trained"]) == (18, NAMES[::3])
+    again = record(cli(*given[:1], "--ratings", out, *given[3:], "--json"))
+    assert again["n"] == 27, "a fitted table is a table like any other"
+    shown = cli(*given, "--fit", trained)
+    assert "fits 9 networks" in shown.out
+    assert "18 networks" in shown.out
+
+
+def test_bad_fits(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
+    table = write_ratings(tmp_path / "ratings.csv")
+    given = ("rank", "--truth", truth, "--ratings", table, "--space", "nas-bench-macro", "--json")
+    out = tmp_path / "out.csv"
+    fails(
+        cli("rank", "--truth", truth, "--scores", scores, "--fit", 9), "give it with --ratings or --run, not --scores"
+    )
+    fails(cli(*given, "--out", out), "give --fit N or --fit FILE too")
+    fails(cli(*given, "--fit", 2, "--out", out), "at least 3 trained networks, got 2")
+    fails(cli(*given, "--fit", 25, "--out", out), "of the 27 in", "only 2 would be left")
+    fails(cli(*given, "--fit", truth, "--out", out), "only 0 would be left")
+    fails(cli(*given, "--fit", tmp_path / "none.csv", "--out", out), "cannot read", "none.csv")
+    strange = write_csv(tmp_path / "strange.csv", "architecture,accuracy", [["99999999", 1], ["x", 2], ["y", 3]])
+    fails(cli(*given, "--fit", strange, "--out", out), "is no network of space 'nas-bench-macro'")
+    nameless = write_csv(tmp_path / "nameless.csv", "architecture,acc", [[n, 1] for n in NAMES[:9]])
+    fails(cli(*given, "--fit", nameless, "--out", out), "nameless.csv needs a column 'accuracy' or 'mean_acc'")
+    rising = write_csv(tmp_path / "rising.csv", "architecture,accuracy", [[n, -t] for n, t in TRUTH.items()])
+    fails(cli(*given[:2], rising, *given[3:], "--fit", 9, "--out", out), "accuracy must fall")
+    assert not out.exists()

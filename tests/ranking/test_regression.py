@@ -82,9 +82,9 @@ def test_accuracy_that_rises_with_ratings_is_refused() -> None:
         (np.ones(4), np.ones(4), "must be"),
         (np.ones((0, 2)), np.ones(0), "must be"),
         (np.array([[1.0], [2.0], [np.nan]]), np.arange(3.0), "finite"),
-        (np.array([[1.0], [2.0]]), np.arange(2.0), "at least three"),
-        (np.array([[1.0], [2.0], [3.0]]), np.ones(3), "at least three"),
-        (np.ones((3, 2)), np.arange(3.0), "at least three"),
+        (np.array([[1.0], [2.0]]), np.arange(2.0), "at least 3 networks"),
+        (np.array([[1.0], [2.0], [3.0]]), np.ones(3), "at least 3 networks"),
+        (np.ones((3, 2)), np.arange(3.0), "at least 3 networks"),
     ],
 )
 def test_bad_input_is_refused(ratings: np.ndarray, accuracy: np.ndarray, words: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from planning_samples import CPU, fix_measurements, seconds, step
 from safetensors.torch import save
 from tiny_run import CONFIG, tiny_settings
 
@@ -21,19 +22,18 @@ from distilnas.methods.dna import RateSettings
 from distilnas.methods.dna.rate import walk
 from distilnas.networks import StudentNet
 from distilnas.recipes import inputs
-from distilnas.recipes.planning import EFFICIENCY, Forecast, StepForecast, plan
-from distilnas.recipes.planning import steps as planning_steps
+from distilnas.recipes.planning import EFFICIENCY, plan
 from distilnas.recipes.planning.disk import checkpoint_mb
 from distilnas.recipes.planning.forecast import Line, Work, largest_piece, line_through, seconds_at
 from distilnas.recipes.planning.images import planned_images, stand_ins
 from distilnas.recipes.planning.loading import hold, measure_loading
-from distilnas.recipes.planning.meter import Meter, Probed, Sample, grow, sizes
+from distilnas.recipes.planning.meter import Meter, Sample, grow, sizes
 from distilnas.recipes.planning.probes import classifier_steps, noise_images, settle
 from distilnas.recipes.planning.search_probes import rating_batches
 from distilnas.recipes.retraining import RetrainSettings
 from distilnas.recipes.settings import DataSettings, Settings
+from distilnas.retrain import retrain
 from distilnas.runtime.checkpoints import save_tree
-from distilnas.runtime.device import Device
 from distilnas.space import Architecture
 from distilnas.supernet import build_supernet
 from distilnas.teachers import TeacherBlocks, create_teacher, propose
@@ -41,32 +41,12 @@ from distilnas.training import ClassifierSettings, OptimSettings
 from distilnas.training.optim import make_optimizer
 
 TEXT = "stem 8/2 relu | 8/2 mb_k3_e2_relu | 16/2 mb_k5_e2_relu | head 16 relu"
-CPU = Device("cpu")
 POSITIVE = st.floats(0, 1e6)
-
-
-def probed(seconds: float = 2.0, *, batch: int, memory_mb: float | None = 100.0) -> Probed:
-    """A measurement in which every part takes so long at every size, at 1 MB an image."""
-    values: dict[str, float] = dict.fromkeys(("step", "pass", "targets", "rate", "path"), seconds)
-    sample = Sample(images=batch, steps=3, seconds=values, memory_mb=memory_mb)
-    half = dataclasses.replace(sample, images=batch // 2, memory_mb=memory_mb and memory_mb - batch / 2)
-    return Probed(samples=(half, sample), wanted=batch)
 
 
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All measurements replaced: a step of anything takes 2 s, loading nothing."""
-    monkeypatch.setattr(planning_steps, "grow", lambda measure, wanted, **_: probed(batch=wanted))
-    nothing = planning_steps.Loading(seconds=0.0, start=0.0, images=1)
-    monkeypatch.setattr(planning_steps, "measure_loading", lambda *_, **__: nothing)
-
-
-def seconds(forecast: Forecast) -> dict[str, float]:
-    return {step.name: found for step in forecast.steps if (found := forecast.seconds(step)) is not None}
-
-
-def step(forecast: Forecast, name: str) -> StepForecast:
-    return next(step for step in forecast.steps if step.name == name)
+    fix_measurements(monkeypatch)
 
 
 # Arithmetic
@@ -259,8 +239,8 @@ def test_rating_time_counts_every_evaluation_of_the_tree(metric: str, monkeypatc
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux")
 def test_memory_grows_with_the_batch():
     settings = ClassifierSettings(batch_size=64)
-    build = lambda: StudentNet(Architecture.parse(TEXT), num_classes=3)  # noqa: E731
-    measure = classifier_steps(build, settings, classes=3, resolution=64, device=CPU, meter=Meter(CPU))
+    train = partial(retrain, Architecture.parse(TEXT), num_classes=3)
+    measure = classifier_steps(train, settings, classes=3, resolution=64, device=CPU, meter=Meter(CPU))
     found = grow(measure, 128, seconds=2)
     few, many = found.samples[0], found.samples[-1]
     assert many.images >= 32

@@ -49,6 +49,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "seeds": [0, 1],
         "one_shot": one_shot,
         "zero_cost": ["naswot"],
+        "fit": 5,
         "ratings": {"fewer": {"metric": "stitched_kl", "images": 8, "batch_size": 4}},
     }
     path = folder / "tiny.yaml"
@@ -64,7 +65,8 @@ def ranked(config: Path) -> tuple[Path, dict[str, Any]]:
 
 def test_every_score_is_compared(ranked: tuple[Path, dict[str, Any]]) -> None:
     folder, summary = ranked
-    scores = {"relative_l1", "stitched_sqrt_logit_mse", "fewer", "one_shot_loss", "one_shot_accuracy", "naswot"}
+    rated = {"relative_l1", "stitched_sqrt_logit_mse", "fewer"}
+    scores = {*rated, *(f"{name}_fitted" for name in rated), "one_shot_loss", "one_shot_accuracy", "naswot"}
     assert set(summary["kendall_tau"]) == scores
     assert len(summary["seeds"]) == 2
     assert summary["baselines"]["depth"] > 0.8  # the truth is nearly the depth; its ties cost something
@@ -84,6 +86,33 @@ def test_tau_is_that_of_the_stored_tables(ranked: tuple[Path, dict[str, Any]], c
         sums = rating_sums(table, list(choices.values()))
         tau = kendalltau(-np.asarray(sums), [row["accuracy"] for row in truth.values()]).statistic
         assert summary["kendall_tau"][metric]["values"][0] == pytest.approx(tau)
+
+
+def test_fitted_sums_are_judged_on_networks_left_out(ranked: tuple[Path, dict[str, Any]], config: Path) -> None:
+    """A reader recomputes tau from rating table and weights; every rating is fitted to the same networks of a seed."""
+    folder, summary = ranked
+    truth = json.loads((config.parent / "truth.json").read_text())
+    records = summary["seeds"][0]["ranking"]
+    found = records["relative_l1_fitted"]
+    trained = found["fit"]["trained"]
+    assert (len(trained), found["n"], found["fit"]["sum"]["n"]) == (5, 11, 11)
+    assert summary["kendall_tau"]["relative_l1_fitted"]["n"] == 11
+    assert summary["kendall_tau"]["relative_l1"]["n"] == 16
+    assert trained == records["fewer_fitted"]["fit"]["trained"]
+    assert trained != summary["seeds"][1]["ranking"]["relative_l1_fitted"]["fit"]["trained"]
+
+    space = SearchSpace.from_dict(json.loads((folder / "seed-0" / "space" / "space.json").read_text()))
+    table = RatingTable.load(folder / "seed-0" / "ratings" / "relative_l1" / "ratings.npz")
+    choices = NetworkNames(space, SearchSpace.from_dict(SPACE)).choices([name for name in truth if name not in trained])
+    for weights, tau in (
+        (found["fit"]["weights"], found["kendall_tau"]),
+        ([1] * len(table.cells), found["fit"]["sum"]["kendall_tau"]),
+    ):
+        scores = [
+            -sum(w * table.cells[b][c.cell].mean[c.path] for b, (w, c) in enumerate(zip(weights, choice, strict=True)))
+            for choice in choices.values()
+        ]
+        assert kendalltau(scores, [truth[name]["accuracy"] for name in choices]).statistic == pytest.approx(tau)
 
 
 def test_a_rating_of_fewer_images(ranked: tuple[Path, dict[str, Any]]) -> None:
@@ -115,6 +144,8 @@ def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path
         ("zero_cost=[naswott]", "unknown zero-cost score 'naswott'; did you mean 'naswot'"),
         ("ratings.fewer.images=24", "ratings.fewer.images=24 are more than the 16 images held out"),
         ("truth=nowhere.json", "nowhere.json"),
+        ("fit=2", "at least 3 trained networks, got 2"),
+        ("fit=14", "of the 16 in .* only 2 would be left"),
         ("field=acc", "needs a column 'acc'"),
         ("digits=nas-bench-macro", "is no network of space"),
     ],

@@ -97,12 +97,13 @@ def _show_rounds(summary: dict[str, Any]) -> None:
 
 def _show_ranking(summary: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
-    for column in ("score", "Kendall tau", "standard error"):
+    for column in ("score", "Kendall tau", "standard error", "networks"):
         table.add_column(column, justify="left" if column == "score" else "right")
     for name, tau in summary["baselines"].items():
-        table.add_row(f"baseline {name}", f"{tau:.3f}", "")
+        table.add_row(f"baseline {name}", f"{tau:.3f}", "", "")
     for name, tau in summary["kendall_tau"].items():
-        table.add_row(name, f"{tau['mean']:.3f}", "" if tau["stderr"] is None else f"{tau['stderr']:.3f}")
+        error = "" if tau["stderr"] is None else f"{tau['stderr']:.3f}"
+        table.add_row(name, f"{tau['mean']:.3f}", error, f"{tau['n']:,}")
     console.print(table)
 
 

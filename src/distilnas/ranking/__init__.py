@@ -4,6 +4,7 @@ from distilnas.ranking.budgets import Budget, Pick, parse_budget, pick
 from distilnas.ranking.columns import Columns, read_columns
 from distilnas.ranking.comparison import ACCURACY, Comparison, compare, cost_numbers
 from distilnas.ranking.correlation import Correlations, among_best, correlate, intervals, kendall, top_overlap
+from distilnas.ranking.fitting import FittedSum, draw_trained, fit_sum, left_out
 from distilnas.ranking.networks import NetworkNames, block_ratings, cost_scores, depth_scores, rating_sums
 from distilnas.ranking.record import picks_of, rank_record
 from distilnas.ranking.significance import TauDifference, mean_stderr, paired_bootstrap
@@ -14,6 +15,7 @@ __all__ = [
     "Columns",
     "Comparison",
     "Correlations",
+    "FittedSum",
     "NetworkNames",
     "Pick",
     "TauDifference",
@@ -24,8 +26,11 @@ __all__ = [
     "cost_numbers",
     "cost_scores",
     "depth_scores",
+    "draw_trained",
+    "fit_sum",
     "intervals",
     "kendall",
+    "left_out",
     "mean_stderr",
     "paired_bootstrap",
     "parse_budget",

@@ -2,7 +2,7 @@
 
 As in DONNA (Moons et al., ICCV 2021, section 3.2) the accuracy of an architecture is regressed on the ratings of its
 blocks. Ours has no terms of second order and no negative weights, so that what it predicts is a weighted sum over
-blocks: ``tables.scaled(table, model.weights)`` is the table with which the solver maximises it exactly.
+blocks: ``tables.scaled(table, model.weights)`` is the table with which the solver maximises it exactly (``fitting``).
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from scipy.optimize import nnls
 
 from distilnas.errors import UsageError
 
+MIN_TRAINED = 3
 _STRENGTHS = (0.0, *np.logspace(-3, 3, 13).tolist())
 _FOLDS = 10
 
@@ -86,8 +87,8 @@ def _checked(block_ratings: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarra
         )
     if not (np.isfinite(ratings).all() and np.isfinite(accuracy).all()):
         raise UsageError("ratings and accuracies must be finite numbers: leave out networks without.")
-    if len(accuracy) < 3 or np.ptp(accuracy) == 0 or not np.ptp(ratings, axis=0).any():
+    if len(accuracy) < MIN_TRAINED or np.ptp(accuracy) == 0 or not np.ptp(ratings, axis=0).any():
         raise UsageError(
-            f"a fit needs at least three networks, not all of one accuracy or one rating, got {len(accuracy)}."
+            f"a fit needs at least {MIN_TRAINED} networks, not all of one accuracy or one rating, got {len(accuracy)}."
         )
     return ratings, accuracy

@@ -13,10 +13,10 @@ from typing import Any
 from distilnas.data import split
 from distilnas.files import read_json, write_json
 from distilnas.methods.dnad import SearchNet, build_supernet, num_genotypes, search_bilevel, shrink
-from distilnas.methods.dnad.costs import derived_counts, point_sides
-from distilnas.methods.dnad.imitation import check_teacher
+from distilnas.methods.dnad.costs import derived_counts
 from distilnas.methods.dnad.recorder import Weighted
-from distilnas.recipes.dnad_choice import FoundNetwork, check_limits, choose, found_networks, solution_record
+from distilnas.recipes.dnad_checks import check_search
+from distilnas.recipes.dnad_choice import FoundNetwork, choose, found_networks, solution_record
 from distilnas.recipes.dnad_settings import DnadSettings
 from distilnas.recipes.materials import Batches, finish_training
 from distilnas.recipes.settings import plain
@@ -27,7 +27,6 @@ from distilnas.runtime.seeds import derive_seed
 from distilnas.runtime.store import Run, StepRecord
 from distilnas.solve import Limit
 from distilnas.space.darts import DartsArchitecture
-from distilnas.teachers import Partition
 from distilnas.training import Loop
 
 
@@ -42,16 +41,7 @@ class DnadRun(TaughtRun):
     def check(self) -> None:
         """Raise what is known to be wrong before the run writes or trains anything; cheap for a run that was begun."""
         teacher, classes = self.known
-        resolution, search = self.preprocessing.resolution, self.settings.search
-        if teacher and self.settings.imitates:
-            sides = point_sides(self.darts_space, resolution=resolution)
-            check_teacher(search.shrink.imitation, Partition.from_dict(teacher["partition"]), sides)
-        space, width = self.darts_space, search.shrink.evaluation_width
-        if search.method == "bilevel":
-            width = search.bilevel.evaluation_width
-            space = replace(space, num_cells=search.bilevel.derived_cells(space.num_cells))
-        limits = limits_of(self.settings.solve, teacher)
-        check_limits(space, limits, width=width, resolution=resolution, classes=classes)
+        check_search(self.settings, teacher, resolution=self.preprocessing.resolution, classes=classes)
 
     @cached_property
     def known(self) -> tuple[dict[str, Any] | None, int]:

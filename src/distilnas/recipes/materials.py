@@ -24,7 +24,7 @@ from distilnas.recipes.settings import DataSettings, RuntimeSettings
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.seeds import derive_seed
-from distilnas.training import Loop, TrainingLog, accuracy
+from distilnas.training import Loop, TrainingLog, accuracies, accuracy
 
 CHECKPOINT = "checkpoint.safetensors"
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -122,13 +122,15 @@ class Materials:
             workers=self.runtime.workers,
         )
 
-    def accuracy(self, model: nn.Module, images: ImageSet, k: int = 1) -> float:
-        """Top-k in percent."""
-        return accuracy(self.device.module(model), self.eval_batches(images), self.device, k=k)
+    def accuracy(self, model: nn.Module, images: ImageSet) -> float:
+        """Top-1 in percent."""
+        return accuracy(self.device.module(model), self.eval_batches(images), self.device)
 
     def test(self, model: nn.Module, images: ImageSet) -> dict[str, Any]:
         """Top-1 and top-5 in percent, and the number of images."""
-        return {"top1": self.accuracy(model, images), "top5": self.accuracy(model, images, k=5), "images": len(images)}
+        batches = self.eval_batches(images)
+        top1, top5 = accuracies(self.device.module(model), batches, self.device, ks=(1, 5))
+        return {"top1": top1, "top5": top5, "images": len(images)}
 
 
 def finish_training(folder: Path, log: TrainingLog | None) -> dict[str, float]:

@@ -4,7 +4,6 @@ Each seed is a DNA run in ``seed-S`` as far as its supernet; every metric rates 
 summed for every network of the truth and compared. The one-shot baseline (SPOS) sees the same images.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -20,10 +19,10 @@ from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods import spos
 from distilnas.methods.zerocost import ZERO_COST
 from distilnas.networks import StudentNet
-from distilnas.ranking.plot import write_scatter
 from distilnas.recipes.dna import DnaRun
 from distilnas.recipes.materials import finish_training
 from distilnas.recipes.ranking_settings import RankSettings
+from distilnas.recipes.ranking_truth import Truth
 from distilnas.recipes.running import drive
 from distilnas.recipes.settings import plain
 from distilnas.recipes.teaching import DnaMaterials
@@ -31,7 +30,7 @@ from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.provenance import provenance
 from distilnas.runtime.seeds import derive_seed, torch_seed
 from distilnas.runtime.store import StepRecord, key_of
-from distilnas.space import Choice, SearchSpace, find_space
+from distilnas.space import Choice
 from distilnas.tables import RatingTable
 
 BASELINES = ("params", "macs", "depth")
@@ -46,24 +45,18 @@ class RankRun(DnaRun):
         self.asked = ranking_settings
 
     @cached_property
-    def truth(self) -> ranking.Columns:
-        """The file of true accuracies."""
-        return ranking.read_columns(Path(self.asked.truth), plain=self.asked.field or ranking.ACCURACY[0])
+    def truth(self) -> Truth:
+        """The true accuracies."""
+        return Truth(self.asked, self.settings.seed)
 
     @cached_property
     def networks(self) -> dict[str, Choice]:
         """The truth's networks as choices of the run's space."""
-        return self._choices(self.search_space)
+        return self.truth.choices(self.search_space)
 
     def check(self) -> None:
         super().check()
-        self.truth.pick(*self._accuracy)
-        ranking.cost_numbers(self.truth, {ranking.parse_budget(text).cost for text in self.asked.budgets})
-        self._choices(self.resolved[1])
-
-    def _choices(self, space: SearchSpace) -> dict[str, Choice]:
-        digits = find_space(self.asked.digits) if self.asked.digits else None
-        return ranking.NetworkNames(space, digits).choices(self.truth.rows)
+        self.truth.check(self.resolved[1])
 
     def rate_by(self, name: str) -> StepRecord:
         """Rate every candidate by a metric, or as one of ``ratings`` says."""
@@ -95,7 +88,7 @@ class RankRun(DnaRun):
             write_json(folder / "scores.json", {name: {"loss": loss, "accuracy": hits} for name, loss, hits in rows})
             return {"num_networks": len(self.networks)}
 
-        return self._step("one-shot-scores", {"one_shot": trained.key, **self._truth_key}, work)
+        return self._step("one-shot-scores", {"one_shot": trained.key, **self.truth.key}, work)
 
     def one_shot_scores(self, choices: list[Choice]) -> spos.Scores:
         """Scores of any networks of the space with the trained one-shot supernet, on the rating images."""
@@ -127,7 +120,7 @@ class RankRun(DnaRun):
             return {"num_networks": len(scores)}
 
         inputs = {"data": self.data().key, "space": self.space().key, "scores": list(self.asked.zero_cost)}
-        return self._step("zero-cost", inputs | self._truth_key, work)
+        return self._step("zero-cost", inputs | self.truth.key, work)
 
     def compare(self) -> StepRecord:
         """Every score against the truth, with scatter plots."""
@@ -146,13 +139,17 @@ class RankRun(DnaRun):
             if untrained:
                 rows = ranking.read_columns(untrained.folder / "scores.json", plain="score")
                 scores |= {score: _in_order(rows.numbers(score), self.networks) for score in self.asked.zero_cost}
-            records = {name: self._record(folder, name, values) for name, values in scores.items()}
+            records = {name: self.truth.rank(name, values, folder) for name, values in scores.items()}
+            if self.asked.fit is not None:
+                fitted = {name: self.truth.rank_fitted(name, tables[name], self.networks, folder) for name in tables}
+                records |= {f"{name}_fitted": record for name, record in fitted.items()}
             write_json(folder / "ranking.json", records)
             return {name: record["kendall_tau"] for name, record in records.items()}
 
         keys = {name: step.key for name, step in rated.items()}
         keys |= {step.name: step.key for step in (one_shot, untrained) if step}
-        return self._step("ranking", {"scores": keys, "budgets": list(self.asked.budgets), **self._truth_key}, work)
+        inputs = {"scores": keys, "budgets": list(self.asked.budgets), "fit": self.asked.fit, **self.truth.key}
+        return self._step("ranking", inputs, work)
 
     def baselines(self) -> dict[str, dict[str, Any]]:
         """What size alone says of the networks."""
@@ -160,27 +157,7 @@ class RankRun(DnaRun):
         depth = {"depth": ranking.depth_scores(self.search_space, choices)}
         sizes = {cost: ranking.cost_scores(self.search_space, self.costs, cost, choices) for cost in self.costs.costs}
         found = {name: values for name, values in (sizes | depth).items() if name in BASELINES}
-        return {name: self._record(None, name, values) for name, values in found.items()}
-
-    @property
-    def _accuracy(self) -> tuple[str, ...]:
-        return (self.asked.field,) if self.asked.field else ranking.ACCURACY
-
-    @property
-    def _truth_key(self) -> dict[str, Any]:
-        digest = hashlib.sha256(Path(self.asked.truth).read_bytes()).hexdigest()[:16]
-        return {"truth": digest, "field": self.asked.field, "digits": self.asked.digits}
-
-    def _record(self, folder: Path | None, name: str, scores: np.ndarray) -> dict[str, Any]:
-        """The ranking of ``scores`` (higher is better, in the truth's order)."""
-        budgets = [ranking.parse_budget(text) for text in self.asked.budgets]
-        costs = ranking.cost_numbers(self.truth, {budget.cost for budget in budgets})
-        true = self.truth.numbers(self.truth.pick(*self._accuracy))
-        comparison = ranking.compare(dict(zip(self.networks, scores.tolist(), strict=True)), true, costs)
-        picks = ranking.picks_of(comparison, budgets)
-        if folder is not None:
-            write_scatter(folder / f"{name}.html", comparison, picks, title=f"{name}, seed {self.settings.seed}")
-        return ranking.rank_record(comparison, picks, seed=self.settings.seed)
+        return {name: self.truth.rank(name, values) for name, values in found.items()}
 
     def _new_one_shot(self) -> spos.OneShot:
         number = len(self.data().result["classes"])
@@ -198,11 +175,11 @@ def run_rank(
         )
     progress = progress or SilentProgress()
     seeds = [_run_seed(settings, seed, folder / f"seed-{seed}", progress) for seed in settings.seeds]
-    taus = {name: [seed["ranking"][name]["kendall_tau"] for seed in seeds] for name in seeds[0]["ranking"]}
+    records = {name: [seed["ranking"][name] for seed in seeds] for name in seeds[0]["ranking"]}
     summary = {
         "run": folder.name,
         "recipe": settings.recipe,
-        "kendall_tau": {name: _mean(values) for name, values in taus.items()},
+        "kendall_tau": {name: _tau(found) for name, found in records.items()},
         "baselines": {name: record["kendall_tau"] for name, record in seeds[0]["baselines"].items()},
         "seeds": seeds,
     }
@@ -247,7 +224,8 @@ def _in_order(scores: Mapping[str, float], names: Mapping[str, Any]) -> np.ndarr
     return np.array([scores[name] for name in names])
 
 
-def _mean(values: list[float]) -> dict[str, Any]:
-    """Mean and standard error over the seeds, and the values themselves."""
+def _tau(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard error over the seeds, the values themselves, and over how many networks they are."""
+    values = [record["kendall_tau"] for record in records]
     mean, stderr = ranking.mean_stderr(values) if len(values) > 1 else (values[0], None)
-    return {"mean": mean, "stderr": stderr, "values": values}
+    return {"mean": mean, "stderr": stderr, "values": values, "n": records[0]["n"]}

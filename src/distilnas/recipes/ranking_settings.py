@@ -19,7 +19,9 @@ class RankSettings:
     mean (02012100); the run's own may cut the same layers into other blocks. ``metrics``: ratings to compare, on the
     images of ``dna.rate``; ``ratings``: further ones by a name of the user's, on the first ``images`` of these.
     ``budgets`` (40M, params=2M) are in the truth's own costs. ``one_shot`` None: no such baseline. ``zero_cost``: names
-    in ``ZERO_COST``, scores of the untrained networks on 32 of the rating images.
+    in ``ZERO_COST``, scores of the untrained networks on 32 of the rating images. ``fit``: every rating is also
+    compared as ``NAME_fitted``, its blocks weighted as fits this many networks of the truth, drawn by the run's seed;
+    that record is of all other networks.
     """
 
     recipe: Literal["rank"] = "rank"
@@ -33,6 +35,7 @@ class RankSettings:
     seeds: tuple[int, ...] = (0,)
     one_shot: spos.SposSettings | None = None
     zero_cost: tuple[str, ...] = ()
+    fit: int | None = None
 
     def __post_init__(self) -> None:
         if not self.metrics or not self.seeds:

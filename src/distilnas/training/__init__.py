@@ -1,7 +1,7 @@
 """Loop parts that every training shares."""
 
 from distilnas.training.classifier import ClassifierSettings, Task, Trained, train_classifier
-from distilnas.training.evaluate import accuracy
+from distilnas.training.evaluate import accuracies, accuracy
 from distilnas.training.loop import Loop, Trainable, TrainingLog
 from distilnas.training.optim import OptimSettings
 
@@ -13,6 +13,7 @@ __all__ = [
     "Trainable",
     "Trained",
     "TrainingLog",
+    "accuracies",
     "accuracy",
     "train_classifier",
 ]

@@ -8,18 +8,26 @@ from torch import Tensor, nn
 from distilnas.runtime.device import Device
 
 
+def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device) -> float:
+    """Top-1 accuracy in percent, in eval mode (every module's mode is restored); NaN for no images."""
+    return accuracies(model, batches, device, ks=(1,))[0]
+
+
 @torch.no_grad()
-def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, *, k: int = 1) -> float:
-    """Top-k accuracy in percent, in eval mode (every module's mode is restored); NaN for no images."""
+def accuracies(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, *, ks: tuple[int, ...]
+) -> tuple[float, ...]:
+    """Top-k accuracy for every k of ``ks``, as ``accuracy``, from one pass."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    right = total = 0
+    right, total = [0] * len(ks), 0
     for images, labels in batches:
         with device.autocast():
             logits = model(device.images(images))
-        top = logits.topk(min(k, logits.shape[1])).indices.cpu()
-        right += int((top == labels[:, None]).any(1).sum())
+        top = logits.topk(min(max(ks), logits.shape[1])).indices.cpu()
+        hits = top == labels[:, None]
+        right = [before + int(hits[:, :k].sum()) for before, k in zip(right, ks, strict=True)]
         total += len(labels)
     for module, training in modes:
         module.training = training
-    return 100 * right / total if total else float("nan")
+    return tuple(100 * hits / total if total else float("nan") for hits in right)

@@ -1,6 +1,7 @@
 """Megabytes of what a run writes, from counts; tables are written aside to find theirs."""
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,10 @@ import torch
 from plotly.offline import get_plotlyjs
 from torch import nn
 
+from distilnas.files import write_json
+from distilnas.methods.dnad import Archive, Snapshot
+from distilnas.recipes.dnad_choice import found_networks
+from distilnas.space.darts.space import DartsSpace
 from distilnas.supernet import Supernet
 from distilnas.tables import CellRatings, CostTable, RatingTable
 from distilnas.training import OptimSettings
@@ -53,6 +58,28 @@ def table_mb(table: CostTable | RatingTable) -> float:
         path = Path(folder) / "table.npz"
         table.save(path)
         return path.stat().st_size / _MB
+
+
+def snapshots_mb(space: DartsSpace, number: int, *, width: int) -> float:
+    """The archive of so many snapshots with all candidates alive, and the list of the networks derived from them."""
+    snapshot = Snapshot(
+        reason="periodic",
+        step=1,
+        genotype=space.everything,
+        sparsity=100 / 3,
+        gamma=1 / 3,
+        mu=1 / 3,
+        ops=space.num_candidates,
+        params=10**6,
+        macs=10**8,
+        loss=1 / 3,
+        accuracy=100 / 3,
+    )
+    archive = Archive(space=space, width=width, resolution=32, num_classes=10, snapshots=(snapshot,) * number)
+    with tempfile.TemporaryDirectory() as folder:
+        archive.save(Path(folder) / "archive.json")
+        write_json(Path(folder) / "networks.json", [asdict(network) for network in found_networks(archive)])
+        return sum(path.stat().st_size for path in Path(folder).iterdir()) / _MB
 
 
 def onnx_mb(model: nn.Module) -> float:

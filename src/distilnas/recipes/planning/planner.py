@@ -1,33 +1,24 @@
 """``plan``: from settings to a forecast; nothing of the run is run, and nothing is written into its folder."""
 
-import time
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from timm.models import get_pretrained_cfg
-
-from distilnas.costing import profile
-from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
-from distilnas.networks import StudentNet, build_network
-from distilnas.recipes.materials import Materials
-from distilnas.recipes.network import Network, NetworkSettings, read_network
+from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.network import Network, read_network
 from distilnas.recipes.own import OwnTeacher
-from distilnas.recipes.planning.disk import weights_mb
-from distilnas.recipes.planning.forecast import EFFICIENCY, Forecast, StepForecast
-from distilnas.recipes.planning.images import PARTS, PlannedImages, planned_images
-from distilnas.recipes.planning.search import Search, build_search, search_steps
-from distilnas.recipes.planning.steps import Bench, data_step, export_step, report_step, testing_step, training_step
+from distilnas.recipes.planning.forecast import EFFICIENCY, Forecast
+from distilnas.recipes.planning.images import PARTS, PlannedImages
+from distilnas.recipes.planning.parts import Part, Planner
 from distilnas.recipes.progressive import ProgressiveSettings
 from distilnas.recipes.retraining import RetrainSettings
-from distilnas.recipes.settings import OWN, Settings, TeacherSettings
-from distilnas.recipes.teaching import DnaMaterials
+from distilnas.recipes.settings import Settings
 from distilnas.runtime.progress import Progress
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
-_SHARES = {"retrain": 4, "evaluate": 1}
+_STUDENTS: Mapping[type, type] = {Settings: Architecture, DnadSettings: DartsArchitecture}  # of the recipes that search
 
 
 def plan(
@@ -54,150 +45,36 @@ def plan(
     """
     if devices < 1 or seconds <= 0:
         raise UsageError(f"devices must be at least 1 and seconds above 0, got {devices} and {seconds}.")
-    if architecture is not None and not isinstance(settings, Settings):
-        raise UsageError(
-            f"an architecture stands in for the student of a search; the recipe is {settings.recipe!r}: leave it out."
-        )
-    if isinstance(architecture, DartsArchitecture):
-        raise UsageError("an architecture of the DARTS kind is no student of a DNA search: forecast its retraining.")
-    planner = _Planner(seconds, images, classes, progress)
+    _check_student(settings, architecture)
+    planner = Planner(seconds, images, classes, progress)
     if isinstance(settings, Settings):
-        parts, runtime = [planner.search("", settings, architecture, own)[0]], settings.runtime
+        parts, runtime = [planner.search("", settings, architecture, own)[0]], settings.runtime  # type: ignore[arg-type]
+    elif isinstance(settings, DnadSettings):
+        parts, runtime = [planner.darts_search(settings, architecture)], settings.runtime  # type: ignore[arg-type]
     elif isinstance(settings, RetrainSettings):
         parts, runtime = [planner.retraining("", settings, _network(settings))], settings.runtime
     elif isinstance(settings, ProgressiveSettings):
         parts, runtime = planner.rounds(settings), settings.dna.runtime
     else:
-        raise UsageError(f"the recipe {settings.recipe!r} cannot be forecast yet; dna, retrain and progressive can.")
+        raise UsageError(
+            f"the recipe {settings.recipe!r} cannot be forecast yet; dna, dnad, retrain and progressive can."
+        )
     return _joined(settings.recipe, parts, devices, runtime.workers)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
-    """One run within a run: its steps, named with a ``prefix``, and where they come from."""
-
-    prefix: str
-    bench: Bench
-    steps: tuple[StepForecast, ...]
-    assumptions: tuple[str, ...] = ()
-
-    def again(self, prefix: str) -> "_Part":
-        """The same once more under another name."""
-        return replace(self, prefix=prefix)
-
-    @property
-    def named(self) -> tuple[StepForecast, ...]:
-        """The steps with their prefix."""
-        return tuple(replace(step, name=self.prefix + step.name) for step in self.steps)
-
-
-class _Planner:
-    """Probes for ``seconds`` in all, of which those of building networks count too, up to three quarters."""
-
-    def __init__(self, seconds: float, images: int | None, classes: int | None, progress: Progress | None) -> None:
-        self._seconds, self._end = seconds, time.monotonic() + seconds
-        self._images, self._classes, self._progress = images, classes, progress
-        self._waiting = 1
-
-    def rounds(self, settings: ProgressiveSettings) -> list[_Part]:
-        """The first round, the first scaled winner and the round that it teaches; later ones repeat these."""
-        self._waiting = 3 if settings.rounds > 1 else 1
-        first, found = self.search("round-1/", settings.dna, None, None)
-        if settings.rounds == 1:
-            return [first]
-        data, images = settings.dna.data, first.bench.images
-        if not images.real:
-            self._classes = images.classes
-        resolution = data.resolution or found.blocks.partition.image_shape[-1]
-        grown, pixels = settings.scale.absolute(found.teacher).apply(found.student, resolution)
-        network = Network(architecture=grown, preprocessing=Preprocessing(resolution=pixels), trained=None)
-        training = RetrainSettings(
-            seed=settings.dna.seed,
-            data=data,
-            network=NetworkSettings(file="scaled"),
-            retrain=settings.retrain,
-            runtime=settings.dna.runtime,
+def _check_student(settings: Any, architecture: AnyArchitecture | None) -> None:
+    """Raise ``UsageError`` for an architecture that a run of these settings would not find."""
+    kind = _STUDENTS.get(type(settings))
+    if architecture is None or (kind and isinstance(architecture, kind)):
+        return
+    if kind is None:
+        raise UsageError(
+            f"an architecture stands in for the student of a search; the recipe is {settings.recipe!r}: leave it out."
         )
-        scaled = self.retraining("scaled-1/", training, network)
-        teacher = OwnTeacher(
-            key="scaled",
-            preprocessing=Preprocessing(resolution=data.resolution or pixels),
-            module=StudentNet(grown, num_classes=images.classes),
-        )
-        taught = TeacherSettings(student="scaled", partition=settings.dna.teacher.partition)
-        second, _ = self.search("round-2/", replace(settings.dna, teacher=taught), None, teacher)
-        parts = [first, scaled, second]
-        for number in range(3, settings.rounds + 1):
-            parts += [scaled.again(f"scaled-{number - 1}/"), second.again(f"round-{number}/")]
-        return parts
-
-    def search(
-        self, prefix: str, settings: Settings, architecture: Architecture | None, own: OwnTeacher | None
-    ) -> tuple[_Part, Search]:
-        """A DNA run."""
-        if settings.teacher.model == OWN and own is None:
-            raise UsageError(
-                f"teacher.model={OWN} is a module of your own: forecast from Python, plan(..., own=OwnTeacher(...))."
-            )
-        materials = DnaMaterials(settings, own=own, progress=self._progress)
-        images = planned_images(
-            settings.data,
-            seed=settings.seed,
-            rating_images=settings.rate.images,
-            resolution=materials.preprocessing.resolution,
-            images=self._images,
-            classes=self._classes,
-            usual_classes=_teacher_classes(settings.teacher),
-        )
-        search = build_search(settings, materials, images.classes, architecture)
-        bench, steps = search_steps(
-            settings, materials, images, search, seconds=self._share(), keys="dna." if prefix else ""
-        )
-        counts = profile(StudentNet(search.student, num_classes=images.classes), materials.preprocessing.resolution)
-        which = "the architecture given" if architecture else "the largest in MACs of 1,000 random ones in the budget"
-        student = (
-            f"{prefix}retrain and evaluate: the student is not known before the search; taken is {which}, "
-            f"{counts.macs:,} MACs and {counts.params:,} parameters."
-        )
-        return _Part(prefix=prefix, bench=bench, steps=steps, assumptions=(student,)), search
-
-    def retraining(self, prefix: str, settings: RetrainSettings, network: Network) -> _Part:
-        """A training of one network."""
-        materials = Materials(
-            data=settings.data,
-            runtime=settings.runtime,
-            seed=settings.seed,
-            preprocessing=network.preprocessing,
-            progress=self._progress,
-        )
-        images = planned_images(
-            settings.data,
-            seed=settings.seed,
-            rating_images=0,
-            resolution=network.preprocessing.resolution,
-            images=self._images,
-            classes=self._classes,
-        )
-        bench = Bench(materials, images, seconds=self._share(), shares=_SHARES)
-        rates = {"drop_rate": settings.retrain.drop_rate, "drop_path_rate": settings.retrain.drop_path_rate}
-        build = partial(build_network, network.architecture, num_classes=images.classes, **rates)
-        tested = bench.passes("evaluate", build())
-        trained = training_step(bench, "retrain", "retrain", build, settings.retrain, tested)
-        steps = (
-            data_step(bench),
-            StepForecast(name="network", disk_mb=weights_mb(build()) if network.trained is not None else 0.0),
-            trained,
-            testing_step(bench, "evaluate", tested),
-            export_step(build()),
-            report_step(),
-        )
-        return _Part(prefix=prefix, bench=bench, steps=steps)
-
-    def _share(self) -> float:
-        """Seconds for the next of the probes that still wait."""
-        share = max(self._seconds / 4, self._end - time.monotonic()) / self._waiting
-        self._waiting -= 1
-        return share
+    raise UsageError(
+        f"this architecture is of another kind than those that the recipe {settings.recipe!r} finds: give one of its "
+        "own kind, or forecast a retraining (recipe retrain, network.file)."
+    )
 
 
 def _network(settings: RetrainSettings) -> Network:
@@ -205,15 +82,7 @@ def _network(settings: RetrainSettings) -> Network:
     return read_network(replace(settings.network, weights=None), settings.data.resolution)
 
 
-def _teacher_classes(teacher: TeacherSettings) -> int:
-    """Classes to assume where the images do not say: those of a teacher that is used as it is."""
-    if teacher.fit is not None or teacher.student is not None:
-        return 1000
-    config = get_pretrained_cfg(teacher.model, allow_unregistered=True)
-    return config.num_classes if config else 1000
-
-
-def _joined(recipe: str, parts: list[_Part], devices: int, workers: int) -> Forecast:
+def _joined(recipe: str, parts: list[Part], devices: int, workers: int) -> Forecast:
     bench = parts[0].bench
     assumptions = [text for part in parts for text in part.assumptions]
     assumptions += _about_images(bench.images)

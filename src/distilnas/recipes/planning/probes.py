@@ -16,17 +16,22 @@ from torch import Tensor, nn
 from distilnas.data import Augmentation, ImageSet, Preprocessing, make_loader, train_transform
 from distilnas.recipes.planning.meter import FEWEST, MOST, Measure, Meter, Sample
 from distilnas.runtime.device import Device
+from distilnas.runtime.progress import SilentProgress
 from distilnas.runtime.seeds import torch_seed
-from distilnas.training import ClassifierSettings, OptimSettings, accuracy, train_classifier
+from distilnas.training import ClassifierSettings, Loop, OptimSettings, Trained, accuracy
 
 _PLAIN = Augmentation(crop="none", hflip=0.0)
-NOWHERE = Path("no checkpoint")
+_NOWHERE = Path("no checkpoint")
 _SETTLING = 4
-_STILL = 1e-12  # a learning rate at which noise teaches nothing, not even to diverge
+STILL = 1e-12  # a learning rate at which noise teaches nothing, not even to diverge
+
+Train = Callable[..., Trained]
+"""Builds a network of random weights and trains it: ``train_classifier`` or ``retrain`` with all arguments but those
+that say on which images, how and where (see ``classifier_steps``)."""
 
 
 def classifier_steps(
-    build: Callable[[], nn.Module],
+    train: Train,
     settings: ClassifierSettings,
     *,
     classes: int,
@@ -34,14 +39,13 @@ def classifier_steps(
     device: Device,
     meter: Meter,
 ) -> Measure:
-    """Steps of ``train_classifier`` without loading (part ``step``): the median, as all do the same."""
+    """Steps of a training on labels without loading (part ``step``): the median, as all do the same."""
     plain = Preprocessing(resolution=resolution)
 
     def watched(images: int, number: int) -> _Watch:
         noise = noise_images(images * number, resolution, classes)
         watch = _Watch(meter)
-        train_classifier(
-            build(),
+        train(
             images=noise,
             validation=noise.subset([0, 1]),
             preprocessing=plain,
@@ -51,7 +55,7 @@ def classifier_steps(
             name="probe",
             device=device,
             seed=0,
-            checkpoint=NOWHERE,
+            checkpoint=_NOWHERE,
             progress=watch,
             checkpoint_seconds=None,
         )
@@ -138,7 +142,19 @@ def _load(images: ImageSet, plain: Preprocessing) -> None:
 
 def still(optim: OptimSettings) -> OptimSettings:
     """The same optimiser at a rate that changes nothing."""
-    return replace(optim, lr=_STILL, lr_base_size=None)
+    return replace(optim, lr=STILL, lr_base_size=None)
+
+
+def probe_loop() -> Loop:
+    """What a training of which single steps are measured is told of its loop."""
+    return Loop(
+        name="probe",
+        epochs=1,
+        steps_per_epoch=MOST + 1,
+        batches=lambda epoch, start: (),
+        checkpoint=_NOWHERE,
+        progress=SilentProgress(),
+    )
 
 
 class _Watch:

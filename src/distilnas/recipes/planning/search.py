@@ -2,33 +2,26 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from torch import nn
 
 from distilnas.costing import cost_table
 from distilnas.methods.dna.schedule import stages
-from distilnas.networks import StudentNet
-from distilnas.recipes import inputs as given
 from distilnas.recipes.dna import ADDITIVITY_SAMPLES
 from distilnas.recipes.planning.disk import checkpoint_mb, ratings_mb, table_mb, weights_mb
 from distilnas.recipes.planning.forecast import StepForecast, Work
 from distilnas.recipes.planning.guess import guess_architecture
 from distilnas.recipes.planning.images import PlannedImages
-from distilnas.recipes.planning.meter import Probed
-from distilnas.recipes.planning.probes import settle
 from distilnas.recipes.planning.search_probes import distill_steps, rating_batches
 from distilnas.recipes.planning.steps import (
     Bench,
     data_step,
-    export_step,
     report_step,
     scaled_note,
-    testing_step,
-    testing_work,
     timed,
-    training_step,
 )
+from distilnas.recipes.planning.students import student_steps
+from distilnas.recipes.planning.teachers import PlannedTeacher, build_teacher, teacher_steps
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.solving import check_budget, limits_of
 from distilnas.recipes.spaces import resolve_space
@@ -37,7 +30,6 @@ from distilnas.runtime.seeds import derive_seed
 from distilnas.space import Architecture, SearchSpace
 from distilnas.supernet import Supernet, build_supernet
 from distilnas.tables import CostTable
-from distilnas.teachers import Partition, TeacherBlocks
 
 _SHARES = {"teacher": 3, "distill": 6, "rate": 3, "retrain": 4, "evaluate": 1, "evaluate-teacher": 1}
 
@@ -46,11 +38,10 @@ _SHARES = {"teacher": 3, "distill": 6, "rate": 3, "retrain": 4, "evaluate": 1, "
 class Search:
     """What a search begins with, built in full but with random weights; ``student`` stands in for the one to be found.
 
-    ``seconds``: of building the teacher's blocks, the space, the cost table, the supernet.
+    ``seconds``: of building the space, the cost table, the supernet.
     """
 
-    teacher: dict[str, Any]
-    blocks: TeacherBlocks
+    teacher: PlannedTeacher
     space: SearchSpace
     costs: CostTable
     supernet: Supernet
@@ -66,17 +57,14 @@ def build_search(
     Raises the run's own ``UsageError`` and ``InfeasibleError``.
     """
     resolution = materials.preprocessing.resolution
-    model = materials.empty_teacher(classes)
-    given.check_classes(model, classes, resolution)
-    teacher, describing = timed(partial(materials.describe_teacher, model))
-    space, resolving = timed(partial(resolve_space, settings.space, teacher["partition"]))
+    teacher = build_teacher(materials, classes)
+    space, resolving = timed(partial(resolve_space, settings.space, teacher.described["partition"]))
     for block in settings.distill.block_indices(len(space.blocks)):
         settings.distill.block_optim(block, len(space.blocks))
     costs, counting = timed(partial(cost_table, space, resolution=resolution, num_classes=classes))
-    limits = limits_of(settings.solve, teacher)
+    limits = limits_of(settings.solve, teacher.described)
     check_budget(space, costs, limits)
-    partition = Partition.from_dict(teacher["partition"])
-    channels = tuple(tap.channels for tap in partition.taps)
+    channels = tuple(tap.channels for tap in teacher.blocks.partition.taps)
     build = partial(
         build_supernet, space, channels, adapters=settings.distill.adapters, seed=derive_seed(settings.seed, 8)
     )
@@ -84,12 +72,11 @@ def build_search(
     supernet, building = timed(build)
     return Search(
         teacher=teacher,
-        blocks=TeacherBlocks(settle(model, resolution, materials.device), partition),
         space=space,
         costs=costs,
         supernet=supernet,
         student=architecture or guess_architecture(space, costs, limits, seed=settings.seed),
-        seconds={"teacher": describing, "space": resolving, "cost": counting, "supernet": building},
+        seconds={"space": resolving, "cost": counting, "supernet": building},
     )
 
 
@@ -105,20 +92,10 @@ def search_steps(
     """The steps in the run's order, and the bench with what was measured on the way; ``keys`` as for ``Bench``."""
     shares = {name: share for name, share in _SHARES.items() if name != "teacher" or settings.teacher.fit}
     bench = Bench(materials, images, seconds=seconds, shares=shares, keys=keys)
-    build = partial(
-        StudentNet,
-        search.student,
-        num_classes=images.classes,
-        drop_rate=settings.retrain.drop_rate,
-        drop_path_rate=settings.retrain.drop_path_rate,
-    )
-    teacher_tested = bench.passes("evaluate-teacher", search.blocks.model)
-    teacher = _teacher(bench, settings, search, teacher_tested)
+    teacher, teacher_evaluated = teacher_steps(bench, materials, search.teacher)
     distilled = _distill(bench, settings, search)
     rated, additivity = _rate(bench, settings, search)
-    tested = bench.passes("evaluate", build())
-    retrained = training_step(bench, "retrain", "retrain", build, settings.retrain, tested)
-    evaluated = testing_step(bench, "evaluate", tested)
+    retrained, evaluated, exported = student_steps(bench, search.student, settings.retrain)
     return bench, (
         data_step(bench),
         teacher,
@@ -130,26 +107,11 @@ def search_steps(
         additivity,
         retrained,
         evaluated,
-        testing_step(bench, "evaluate-teacher", teacher_tested),
+        teacher_evaluated,
         *_random(settings, retrained, evaluated),
-        export_step(build()),
+        exported,
         report_step(),
     )
-
-
-def _teacher(bench: Bench, settings: Settings, search: Search, tested: Probed) -> StepForecast:
-    checking = testing_work(bench, tested, "validation", 1)
-    describing = Work(fixed=search.seconds["teacher"])
-    step = StepForecast(name="teacher", memory_mb=bench.memory(tested), disk_mb=weights_mb(search.blocks.model))
-    if settings.teacher.fit is not None:
-        materials, classes = bench.materials, bench.images.classes
-        assert isinstance(materials, DnaMaterials)
-
-        def build() -> nn.Module:
-            return materials.empty_teacher(classes)
-
-        step = training_step(bench, "teacher", "teacher.fit", build, settings.teacher.fit, tested)
-    return replace(step, works=(*step.works, checking, describing))
 
 
 def _distill(bench: Bench, settings: Settings, search: Search) -> StepForecast:
@@ -157,7 +119,7 @@ def _distill(bench: Bench, settings: Settings, search: Search) -> StepForecast:
     size = min(distill.batch_size, images)
     passes = max(1, size // (distill.micro_batch or size))
     measure = distill_steps(
-        search.supernet, search.blocks, distill, device=bench.device, meter=bench.meter, seed=settings.seed
+        search.supernet, search.teacher.blocks, distill, device=bench.device, meter=bench.meter, seed=settings.seed
     )
     probed = bench.measure("distill", measure, -(-size // passes))
     bench.advise("distill", probed, distill.batch_size)
@@ -188,12 +150,13 @@ def _rate(bench: Bench, settings: Settings, search: Search) -> tuple[StepForecas
     images = bench.images.count("rating")
     size = min(settings.rate.batch_size, images)
     number = images // size
-    measure = rating_batches(search.supernet, search.blocks, settings.rate, device=bench.device, meter=bench.meter)
+    measure = rating_batches(
+        search.supernet, search.teacher.blocks, settings.rate, device=bench.device, meter=bench.meter
+    )
     probed = bench.measure("rate", measure, size)
     targets, rate, path = (number * probed.seconds(part) for part in ("targets", "rate", "path"))
     memory = bench.memory(probed)
-    if memory is not None and bench.limit_mb is not None and memory > bench.limit_mb:
-        bench.advice.append(f"rate needs {memory / 1e3:.1f} GB: set a lower rate.batch_size.")
+    bench.advise_smaller("rate", probed, "rate.batch_size")
     load, start = bench.loading(None).of(number * size, 3)
     rated = StepForecast(
         name="rate",

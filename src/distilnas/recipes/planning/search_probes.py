@@ -13,12 +13,10 @@ from distilnas.methods.dna import METRICS, SAMPLERS, DistillSettings, RateSettin
 from distilnas.methods.dna.distill import BlockwiseTraining
 from distilnas.methods.dna.judge import Batch, Judge
 from distilnas.recipes.planning.meter import FEWEST, MOST, Measure, Meter, Sample
-from distilnas.recipes.planning.probes import NOWHERE, noise_batch, still
+from distilnas.recipes.planning.probes import noise_batch, probe_loop, still
 from distilnas.runtime.device import Device
-from distilnas.runtime.progress import SilentProgress
 from distilnas.supernet import SuperCell, Supernet
 from distilnas.teachers import TeacherBlocks
-from distilnas.training import Loop
 
 
 def distill_steps(
@@ -26,18 +24,10 @@ def distill_steps(
 ) -> Measure:
     """Steps of block-wise distillation (part ``step``): the mean, as every step draws other paths."""
     resolution = teacher.partition.image_shape[-1]
-    loop = Loop(
-        name="probe",
-        epochs=1,
-        steps_per_epoch=MOST + 1,
-        batches=lambda epoch, start: (),
-        checkpoint=NOWHERE,
-        progress=SilentProgress(),
-    )
 
     def measure(images: int, until: float) -> Sample:
         quiet = replace(settings, batch_size=images, micro_batch=None, optim=still(settings.optim), lr_per_block=None)
-        training = BlockwiseTraining(supernet, teacher, quiet, loop, device=device, seed=seed)
+        training = BlockwiseTraining(supernet, teacher, quiet, probe_loop(), device=device, seed=seed)
         batch, number = noise_batch(images, resolution), len(training.stages)
         found: list[_Stage] = []
         for stage in range(number):

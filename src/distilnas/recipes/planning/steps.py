@@ -14,7 +14,7 @@ from distilnas.recipes.planning.forecast import StepForecast, Work, largest_piec
 from distilnas.recipes.planning.images import PlannedImages
 from distilnas.recipes.planning.loading import Held, Loading, hold, measure_loading
 from distilnas.recipes.planning.meter import Measure, Meter, Probed, grow
-from distilnas.recipes.planning.probes import classifier_steps, forward_passes, settle
+from distilnas.recipes.planning.probes import Train, classifier_steps, forward_passes, settle
 from distilnas.training import ClassifierSettings
 
 _TEST_BATCH = 256
@@ -102,6 +102,12 @@ class Bench:
             f"{key} needs {needed / 1e3:.1f} GB, more than {_USED:.0%} of {limit / _USED / 1e3:.1f} GB: {remedy}."
         )
 
+    def advise_smaller(self, name: str, probed: Probed, key: str) -> None:
+        """Say so where a batch does not fit that cannot be taken in pieces; ``key``: the setting of its size."""
+        needed, limit = self.memory(probed), self.limit_mb
+        if needed is not None and limit is not None and needed > limit:
+            self.advice.append(f"{name} needs {needed / 1e3:.1f} GB: set a lower {self._keys}{key}.")
+
     def _take(self, name: str) -> float:
         """Seconds for ``name``: its share of what is left among those not measured yet."""
         part = self._shares.pop(name)
@@ -125,16 +131,22 @@ def training_step(
     bench: Bench,
     name: str,
     key: str,
-    build: Callable[[], nn.Module],
+    train: Train,
     settings: ClassifierSettings,
     tested: Probed,
+    *,
+    trained: nn.Module,
+    kept: nn.Module,
 ) -> StepForecast:
-    """A training on the labels; ``key``: its settings' name, ``tested``: the passes of the same network."""
+    """A training on the labels; ``key``: its settings' name, ``tested``: the passes of the same network.
+
+    ``trained``: the network as it is trained, ``kept``: what is kept of it.
+    """
     images = bench.images.count("train")
     at_once, passes = settings.batches_of(images)
     steps = images // (at_once * passes)
     measure = classifier_steps(
-        build,
+        train,
         settings,
         classes=bench.images.classes,
         resolution=bench.resolution,
@@ -145,7 +157,6 @@ def training_step(
     bench.advise(key, probed, settings.batch_size, even=settings.mixes)
     compute = settings.epochs * steps * passes * probed.seconds()
     load, start = bench.loading(settings.augment).of(steps * passes * at_once, settings.epochs)
-    model = build()
     return StepForecast(
         name=name,
         works=(
@@ -153,8 +164,8 @@ def training_step(
             testing_work(bench, tested, "validation", settings.epochs),
         ),
         memory_mb=bench.memory(probed),
-        disk_mb=weights_mb(model),
-        checkpoint_mb=checkpoint_mb(model, settings.optim, averaged=settings.ema is not None),
+        disk_mb=weights_mb(kept),
+        checkpoint_mb=checkpoint_mb(trained, settings.optim, averaged=settings.ema is not None),
         note=scaled_note(probed),
     )
 
@@ -168,8 +179,8 @@ def testing_work(bench: Bench, tested: Probed, part: str, times: int) -> Work:
 
 
 def testing_step(bench: Bench, name: str, tested: Probed) -> StepForecast:
-    """Top-1 and top-5 of a network on the test images, which are gone through once for each."""
-    return StepForecast(name=name, works=(testing_work(bench, tested, "test", 2),), memory_mb=bench.memory(tested))
+    """Top-1 and top-5 of a network on the test images."""
+    return StepForecast(name=name, works=(testing_work(bench, tested, "test", 1),), memory_mb=bench.memory(tested))
 
 
 def export_step(model: nn.Module) -> StepForecast:
