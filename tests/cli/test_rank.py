@@ -10,6 +10,7 @@ import pytest
 from cli_call import Answer, Cli
 
 from distilnas.space import SearchSpace, preset
+from distilnas.space.regroup import split_blocks
 
 MACRO = preset("nas-bench-macro")
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "nas-bench-macro_cifar10.json"
@@ -281,14 +282,31 @@ def test_fit_to_the_networks_of_a_file(cli: Cli, weighed: Path, tmp_path: Path):
     assert "18 networks" in shown.out
 
 
+def test_ratings_in_finer_blocks_are_added_and_solved_with(cli: Cli, truth: Path, tmp_path: Path):
+    """The coarse table knows the sum of digits, the finer one the tenths of the first: together they are the truth."""
+    layers, finer, out = tmp_path / "layers.json", tmp_path / "finer.csv", tmp_path / "both.npz"
+    layers.write_text(json.dumps(split_blocks(MACRO, [1] * 8).to_dict()))
+    rows = [[b, 1, op, -op / 10 if b == 1 else 0] for b in range(1, 9) for op in range(3)]
+    write_csv(finer, "block,cell,path,rating", rows)
+    table = write_ratings(tmp_path / "ratings.csv")
+    given = ("rank", "--ratings", table, "--space", "nas-bench-macro", "--truth", truth, "--json")
+    assert record(cli(*given))["kendall_tau"] < 1
+    found = record(cli(*given, "--finer", finer, "--finer-space", layers, "--out", out))
+    assert (found["n"], found["kendall_tau"]) == (27, pytest.approx(1))
+
+    sizes = ("--space", "nas-bench-macro", "--resolution", 32, "--num-classes", 10, "--json")
+    assert record(cli("solve", "--ratings", out, *sizes))["solution"]["rating"] == pytest.approx(-16.2)
+    fails(cli(*given, "--finer", finer), "--finer-space SPACE belong together")
+    fails(cli(*given, "--finer", finer, "--finer-space", "nas-bench-macro"), "finer.csv")
+    fails(cli("rank", "--truth", truth, "--scores", truth, "--finer", finer, "--finer-space", layers), "not --scores")
+
+
 def test_bad_fits(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
     table = write_ratings(tmp_path / "ratings.csv")
     given = ("rank", "--truth", truth, "--ratings", table, "--space", "nas-bench-macro", "--json")
     out = tmp_path / "out.csv"
-    fails(
-        cli("rank", "--truth", truth, "--scores", scores, "--fit", 9), "give it with --ratings or --run, not --scores"
-    )
-    fails(cli(*given, "--out", out), "give --fit N or --fit FILE too")
+    fails(cli("rank", "--truth", truth, "--scores", scores, "--fit", 9), "--ratings or --run, not --scores")
+    fails(cli(*given, "--out", out), "--fit or --finer has changed")
     fails(cli(*given, "--fit", 2, "--out", out), "at least 3 trained networks, got 2")
     fails(cli(*given, "--fit", 25, "--out", out), "of the 27 in", "only 2 would be left")
     fails(cli(*given, "--fit", truth, "--out", out), "only 0 would be left")

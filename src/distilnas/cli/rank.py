@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from distilnas.cli.console import JsonOption, VerboseOption, console, print_json
-from distilnas.cli.rank_sources import Baseline, Source, fit_blocks, read_costs, read_known, read_scores
+from distilnas.cli.rank_sources import Baseline, Source, fit_blocks, read_costs, read_known, read_scores, read_table
 
 if TYPE_CHECKING:
     from distilnas.tables import RatingTable
@@ -21,6 +21,10 @@ def rank(
     run: Annotated[Path | None, typer.Option(help="A run folder: its ratings in its space.")] = None,
     space: Annotated[str | None, typer.Option(help="A space's name or file; all names must be networks of it.")] = None,
     digits: Annotated[str | None, typer.Option(help="The space of names like 02012100, if not --space.")] = None,
+    finer: Annotated[
+        Path | None, typer.Option(help="A rating table of the same layers in finer blocks, added to the ratings.")
+    ] = None,
+    finer_space: Annotated[str | None, typer.Option(help="The space of --finer.")] = None,
     fit: Annotated[
         str | None,
         typer.Option(
@@ -30,7 +34,8 @@ def rank(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --fit: write the weighted rating table, .npz or .csv, to solve with.")
+        Path | None,
+        typer.Option(help="With --fit or --finer: write the table that comes of it, .npz or .csv, to solve with."),
     ] = None,
     field: Annotated[str | None, typer.Option(help="Column of the truth; default accuracy or mean_acc.")] = None,
     lower_is_better: Annotated[
@@ -57,6 +62,8 @@ def rank(
         space=space,
         digits=digits,
         counting={"resolution": resolution, "num_classes": num_classes},
+        finer=finer,
+        finer_space=finer_space,
         fit=fit,
         out=out,
     )
@@ -82,8 +89,8 @@ def rank(
     record |= ranking.rank_record(comparison, picks, seed=seed)
     if fitted and known:
         record["fit"] = fitted.record(list(known.choices.values()), comparison.truth)
-    if fitted and out:
-        _write_ratings(out, fitted.table)
+    if out and known:
+        _write_ratings(out, fitted.table if fitted else read_table(source, known))
     if plot:
         from distilnas.ranking.plot import write_scatter
 

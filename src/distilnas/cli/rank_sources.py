@@ -21,7 +21,8 @@ Baseline = Literal["macs", "params", "depth"]
 class Source:
     """Where the scores come from, exactly one of four, and the space by which names are read.
 
-    ``fit``: a number or file of trained networks that weights of blocks are fitted to; ``out``: their table's file.
+    ``finer``: a table of the same layers in the finer blocks of ``finer_space``, to be added. ``fit``: a number or file
+    of trained networks that weights of blocks are fitted to. ``out``: a file for the table that comes of either.
     """
 
     scores: Path | None
@@ -31,6 +32,8 @@ class Source:
     space: str | None
     digits: str | None
     counting: dict[str, int]
+    finer: Path | None
+    finer_space: str | None
     fit: str | None
     out: Path | None
 
@@ -44,10 +47,12 @@ class Source:
             )
         if (self.ratings or self.baseline or self.digits) and not (self.space or self.run):
             raise UsageError(f"{'--digits' if self.scores else given[0]} needs --space NAME or --space FILE.")
-        if self.fit and not (self.ratings or self.run):
-            raise UsageError(f"--fit weights ratings of blocks: give it with --ratings or --run, not {given[0]}.")
-        if self.out and not self.fit:
-            raise UsageError("--out writes the ratings that --fit has weighted; give --fit N or --fit FILE too.")
+        if (self.fit or self.finer) and not (self.ratings or self.run):
+            raise UsageError(f"--fit and --finer are for ratings of blocks: --ratings or --run, not {given[0]}.")
+        if (self.finer is None) != (self.finer_space is None):
+            raise UsageError("--finer TABLE and --finer-space SPACE belong together; give both.")
+        if self.out and not (self.fit or self.finer):
+            raise UsageError("--out writes the ratings that --fit or --finer has changed; give one of them too.")
         if self.run and self.space:
             raise UsageError("--run brings its own space; leave --space out.")
 
@@ -102,7 +107,7 @@ def fit_blocks(
         trained = _spelled(read_columns(Path(source.fit), plain=wanted[0]), known)
     others = left_out(true, trained)
     accuracy = trained.numbers(trained.pick(*wanted))
-    return fit_sum(_table(source, known), known.names.choices(accuracy), accuracy), others
+    return fit_sum(read_table(source, known), known.names.choices(accuracy), accuracy), others
 
 
 def read_scores(source: Source, known: Known | None, fitted: "FittedSum | None") -> dict[str, float]:
@@ -121,7 +126,7 @@ def _summed(source: Source, known: Known, fitted: "FittedSum | None") -> "np.nda
 
     choices = list(known.choices.values())
     if not source.baseline:
-        return ranking.rating_sums(fitted.table if fitted else _table(source, known), choices)
+        return ranking.rating_sums(fitted.table if fitted else read_table(source, known), choices)
     if source.baseline == "depth":
         return ranking.depth_scores(known.space, choices)
     from distilnas.costing import cost_table
@@ -130,10 +135,16 @@ def _summed(source: Source, known: Known, fitted: "FittedSum | None") -> "np.nda
     return ranking.cost_scores(known.space, table, source.baseline, choices)
 
 
-def _table(source: Source, known: Known) -> "RatingTable":
+def read_table(source: Source, known: Known) -> "RatingTable":
+    """The source's ratings, with those of the finer blocks added."""
     from distilnas.tables.csv import read_ratings
+    from distilnas.tables.cuts import with_finer
 
-    return read_ratings(source.ratings or (source.run or Path()) / "rate" / "ratings.npz", known.space)
+    table = read_ratings(source.ratings or (source.run or Path()) / "rate" / "ratings.npz", known.space)
+    if source.finer is None or source.finer_space is None:
+        return table
+    finer_space = _space(source.finer_space)
+    return with_finer(table, known.space, read_ratings(source.finer, finer_space), finer_space)
 
 
 def read_costs(
