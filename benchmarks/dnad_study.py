@@ -35,8 +35,8 @@ SEARCHES = {
     "snps": ("search.shrink.imitation.kappa=0",),
     "darts": ("search.method=bilevel",),
 }
-NEAR = 0.9  # networks compared under a budget have at least this share of it
-RANDOM = 3
+NEAR = 0.85  # networks compared under a budget have at least this share of it
+RANDOM = 2
 PATIENCE = 100_000  # draws
 
 

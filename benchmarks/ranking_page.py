@@ -33,6 +33,17 @@ BUDGETS = [40e6, 60e6, 80e6]
 PAPER = "relative_l1"
 TRAINED = (10, 30, 100)
 DRAWS = 20
+CUTS = (
+    ("teacher-deep-8-blocks",),
+    ("deep-6-blocks",),
+    ("deep-3-blocks",),
+    ("teacher-deep-8-blocks", "deep-6-blocks"),
+    ("teacher-deep-8-blocks", "deep-3-blocks"),
+    ("teacher-deep-8-blocks", "deep-6-blocks", "deep-3-blocks"),
+    ("main",),
+    ("main", "deep-6-blocks"),
+    ("teacher-deep-8-blocks", "main"),
+)
 LENGTHS = ("main", *(name for name in VARIANTS if name.startswith("epochs-")))
 
 
@@ -180,6 +191,27 @@ def factors_table(truth: Truth) -> str:
 
 def _distilled(settings: dict[str, Any]) -> list[str]:
     return [settings["adapters"], str(settings["epochs"]), f"{settings['optim']['lr']:g}"]
+
+
+def cuts_table(truth: Truth) -> str:
+    """Ratings of the first seed by one cut of the layers into blocks, and plain sums of those by several cuts."""
+    rows = []
+    for metric in (DEFAULT, PAPER):
+        for variants in CUTS:
+            kept = [seeds_of(variant, truth)[0] for variant in variants]
+            label = " + ".join(f"{len(one.space.blocks)} blocks ({one.record['teacher_top1']:.2f} %)" for one in kept)
+            total = np.sum([one.scores(metric) for one in kept], axis=0)
+            rows.append([metric, *row_of(label, [total], truth)[:-1], *_shares_better(total, truth)])
+    return markdown(["rating", "blocks (teacher)", *TAUS[1:-1], "better under 40, 60, 80 M"], rows)
+
+
+def _shares_better(scores: np.ndarray, truth: Truth) -> list[str]:
+    """Of the networks within each budget the share that is better than the one of the best score."""
+    shares = []
+    for budget in BUDGETS:
+        accuracy, within = truth.accuracy[truth.macs <= budget], scores[truth.macs <= budget]
+        shares.append(f"{np.mean(accuracy > accuracy[within.argmax()]):.1%}")
+    return [", ".join(shares)]
 
 
 def sums_table(truth: Truth) -> str:
@@ -334,6 +366,7 @@ def main() -> None:
     tables = {
         "metrics": metrics_table,
         "factors": factors_table,
+        "cuts": cuts_table,
         "sums": sums_table,
         "fitted": fitted_table,
         "images": images_table,

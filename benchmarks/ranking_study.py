@@ -2,9 +2,10 @@
 
     python -m benchmarks.ranking_study RUNS --images c10 --truth nas-bench-macro_cifar10.json [--only main spos-shared]
 
-``main`` trains the teachers; every other variant but ``teacher-*`` is taught by the teacher of its first seed. Runs are
-resumable and lie in RUNS/VARIANT; of each what the page on the results is made from is kept in ``results/ranking``:
-correlations, seconds, and the rating tables and scores themselves, so that they can be recomputed without training.
+``main`` trains the teachers; every other variant but ``teacher-*`` is taught by the teacher of its first seed, or by
+the one that ``TAUGHT_BY`` names. Runs are resumable and lie in RUNS/VARIANT; of each what the page on the results is
+made from is kept in ``results/ranking``: correlations, seconds, and the rating tables and scores themselves, so that
+they can be recomputed without training.
 """
 
 import argparse
@@ -37,6 +38,16 @@ RATINGS = {
 }
 THREE = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.1]"
 FOUR = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.0,stages.2.1]"
+DEEP = (
+    "dna.teacher.model_kwargs={widths: [64, 128, 256], depths: [2, 3, 3], linear_ends: true}",
+    "dna.teacher.fit.epochs=15",
+)
+EIGHT = (
+    "dna.teacher.partition=[stages.0.0,stages.0.1,stages.1.0,stages.1.1,stages.1.2,stages.2.0,stages.2.1,stages.2.2]",
+    "dna.space.split=[1,1,1,1,1,1,1,1]",
+)
+SIX = "dna.teacher.partition=[stages.0.0,stages.0.1,stages.1.0,stages.1.2,stages.2.0,stages.2.2]"
+STAGES = "dna.teacher.partition=[stages.0.1,stages.1.2,stages.2.2]"
 SHARED = "dna.space.depths=shared"
 SPOS = (
     "one_shot.epochs=5",
@@ -63,16 +74,20 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "dna.teacher.fit.optim={optimizer: muon, lr: 0.02, weight_decay: 0.0005, warmup: 0.1, min_lr_ratio: 0.0}",
     ),
     "teacher-4-epochs": ("dna.teacher.fit.epochs=4",),
+    "teacher-deep-8-blocks": (*DEEP, *EIGHT),
+    "deep-6-blocks": (*DEEP, SIX),
+    "deep-3-blocks": (*DEEP, STAGES, "dna.space.split=null"),
     "lr-0.003": ("dna.distill.optim.lr=0.003",),
     "spos-shared": (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0", *SPOS),
     "spos-cells": ("dna.distill.epochs=0", *SPOS),
     "zero-cost": ("dna.distill.epochs=0", "zero_cost=[synflow,jacob_cov,naswot]"),
 }
+TAUGHT_BY = {"deep-6-blocks": "teacher-deep-8-blocks", "deep-3-blocks": "teacher-deep-8-blocks"}
 
 
 def run(name: str, runs: Path, images: Path, truth: Path) -> Path:
     """Run or continue one variant."""
-    first = runs / "main" / "seed-0" / "teacher" / "teacher.safetensors"
+    first = runs / TAUGHT_BY.get(name, "main") / "seed-0" / "teacher" / "teacher.safetensors"
     own = name == "main" or name.startswith("teacher-")
     taught = () if own else (f"dna.teacher.weights={first}", "dna.teacher.fit=null")
     trained = "dna.distill.epochs=0" not in VARIANTS[name]
