@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from distilnas.bench import BenchSettings
-from distilnas.bench.distill import Case, Setup, block_gradients, drawn, naive_step, our_step, run, teacher_features
+from distilnas.bench.distill import (
+    Case,
+    Setup,
+    block_gradients,
+    drawn,
+    make_states,
+    naive_step,
+    our_step,
+    run,
+    teacher_features,
+)
 from distilnas.bench.timing import peak_bytes
 
 TINY = Case(
@@ -30,6 +40,16 @@ def test_both_schedules_learn_alike():
     untrained = setup.naive()
     fresh = naive_step(untrained, setup.images, drawn(training, 2))
     assert fresh != pytest.approx(theirs[2], rel=1e-2)
+
+
+def test_states_of_all_weights_are_made_without_changing_one():
+    training, supernet = Setup(TINY, CPU).ours("32-true")
+    before = [parameter.detach().clone() for parameter in supernet.parameters()]
+    make_states(training.optimizers.values())
+    states = sum(len(optimizer.state) for optimizer in training.optimizers.values())
+    assert states == len(before)
+    assert all(torch.equal(one, other) for one, other in zip(supernet.parameters(), before, strict=True))
+    assert all(parameter.grad is None for parameter in supernet.parameters())
 
 
 def test_mixed_precision_learns_nearly_alike():

@@ -6,20 +6,29 @@ import pytest
 import torch
 from kernel_samples import channels_last, needs_compiler
 from timm.layers import BatchNormAct2d
+from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 
 from distilnas.costing import profile
 from distilnas.export import export_onnx
-from distilnas.kernels import DepthwiseConv2d, FastBatchNorm2d, FastBatchNormAct2d, PointwiseConv2d, use_fast_kernels
+from distilnas.kernels import (
+    DepthwiseConv2d,
+    FastBatchNorm2d,
+    FastBatchNormAct2d,
+    FastSqueezeExcite,
+    PointwiseConv2d,
+    use_fast_kernels,
+)
 from distilnas.kernels.batch_norm import _BatchNorm
 from distilnas.kernels.depthwise import _Depthwise
+from distilnas.kernels.squeeze_excite import _Mean
 from distilnas.networks import StudentNet
 from distilnas.runtime.device import Device
 from distilnas.space import Architecture
 
 pytestmark = needs_compiler
 SMALL = "stem 8/1 relu | 12/2 mb_k5_e6_relu mb_k3_e3_relu | 16/2 mb_k7_e3_se0.25_silu id | head 32 relu"
-OURS = (DepthwiseConv2d, PointwiseConv2d, FastBatchNorm2d, FastBatchNormAct2d)
+OURS = (DepthwiseConv2d, PointwiseConv2d, FastBatchNorm2d, FastBatchNormAct2d, FastSqueezeExcite)
 
 
 def depthwise(channels: int = 4) -> nn.Conv2d:
@@ -37,6 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     counted(_Depthwise)
     counted(_BatchNorm)
+    counted(_Mean)
     return made
 
 
@@ -94,7 +104,7 @@ def test_a_step_of_a_network_is_the_same_with_and_without():
     exact = StudentNet(Architecture.parse(SMALL), num_classes=5).double()
     device = Device("cpu")
     fast = device.module(copy.deepcopy(exact).float())
-    assert [sum(type(module) is ours for module in fast.modules()) for ours in OURS] == [3, 9, 0, 11]
+    assert [sum(type(module) is ours for module in fast.modules()) for ours in OURS] == [3, 9, 0, 11, 1]
     images, labels = torch.randn(6, 3, 17, 17), torch.randint(5, (6,))
     for model, batch in ((exact, images.double()), (fast, device.images(images))):
         nn.functional.cross_entropy(model.train()(batch), labels).backward()
@@ -127,7 +137,7 @@ def test_what_is_not_plain_training_goes_pytorchs_way(calls):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore::torch.jit.TracerWarning")
 def test_graphs_hold_pytorchs_operators(calls):
-    model = nn.Sequential(depthwise(), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 1), BatchNormAct2d(6))
+    model = nn.Sequential(depthwise(), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 1), BatchNormAct2d(6), SqueezeExcite(6))
     images = channels_last(2, 4, 6, 6)
     expected = model(images)
     use_fast_kernels(model)

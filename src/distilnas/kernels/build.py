@@ -14,7 +14,7 @@ from pathlib import Path
 SWITCH = "DISTILNAS_KERNELS"
 _COMPILERS = ("g++", "clang++")
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
-_SECONDS = 120
+_SECONDS = 600
 _log = logging.getLogger(__name__)
 
 

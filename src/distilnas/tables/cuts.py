@@ -21,8 +21,8 @@ def with_finer(table: RatingTable, space: SearchSpace, finer: RatingTable, finer
 
     The sum of the result over an architecture is the sum of both tables, so that the solver stays exact. Errors are
     added as of independent ratings. Raises ``UsageError`` for tables of other spaces or of two metrics, for unequal
-    numbers of batches (a table from CSV has none, and then neither has the result), and unless each block of ``space`` is made of whole blocks of ``finer_space`` whose cells have
-    one depth.
+    numbers of batches (a table from CSV has none, and then neither has the result), and unless each block of ``space``
+    is made of whole blocks of ``finer_space`` whose cells have one depth.
     """
     table.check(space)
     finer.check(finer_space)
