@@ -4,6 +4,7 @@ The page's prose is written by hand; what stands between ``<!-- NAME -->`` and `
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ import numpy as np
 from benchmarks.dnad_study import RESULTS
 from benchmarks.pages import DOCS, fill, markdown, save
 
-NAMES = {"dnad": "DNAD", "snps": "SNPS", "darts": "DARTS, first order", "dna": "DNA", "random": "random"}
+NAMES = {
+    "dnad": "DNAD",
+    "snps": "SNPS",
+    "darts": "DARTS, first order",
+    "random": "random in their space",
+    "dna": "DNA",
+    "random-dna": "random in DNA's space",
+}
 
 
 def searches_table(kept: list[dict[str, Any]]) -> str:
@@ -35,10 +43,15 @@ def trained_table(kept: list[dict[str, Any]]) -> str:
         for budget, amount in study["budgets"].items():
             within = [row for row in study["trained"] if row["budget"] == budget]
             for method in NAMES:
-                many = [row for row in within if row["method"].split("-")[0] == method]
+                many = [row for row in within if _kind(row) == method]
                 if many:
                     rows.append([str(study["seed"]), f"{budget}, {amount / 1e6:.2f}", NAMES[method], *_columns(many)])
     return markdown(["seed", "budget, M MACs", "method", "M MACs", "parameters", "test top-1"], rows)
+
+
+def _kind(row: dict[str, Any]) -> str:
+    """The method without the number of a random network."""
+    return re.sub(r"-\d+$", "", row["method"])
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
@@ -59,7 +72,7 @@ def draw_fronts(study: dict[str, Any], path: Path) -> None:
             if points:
                 left.scatter(*zip(*points, strict=True), s=size, color=line.get_color())
     for method in NAMES:
-        rows = [row for row in study["trained"] if row["method"].split("-")[0] == method]
+        rows = [row for row in study["trained"] if _kind(row) == method]
         right.scatter([row["macs"] / 1e6 for row in rows], [row["top1"] for row in rows], s=18, label=NAMES[method])
     left.set(xlabel="M MACs", ylabel="held-out accuracy of the supernet, %")
     right.set(xlabel="M MACs", ylabel="test top-1, %")

@@ -5,7 +5,7 @@
 1. The recipe ``dnad-cifar10-small`` searches three times with as many passes over batches: DNAD; SNPS, the same without
    a teacher; DARTS of first order.
 2. The budgets: the multiply-adds of the network of DARTS, and the most that both fronts of DNAD and SNPS have. For each
-   the network of DNAD and SNPS with the best held-out accuracy is taken, and random ones of the same space.
+   the network of DNAD and SNPS with the best held-out accuracy is taken, under the first also random ones.
 3. DNA searches the space ``small-images`` under the same teacher (``--dna-epochs`` so that it takes about as long as
    DNAD) and gives its best networks within both budgets.
 4. All of them are trained from scratch in the same way by the recipe ``retrain``.
@@ -20,12 +20,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.search_study import drawn
+from distilnas.costing import cost_table
 from distilnas.files import read_json, write_json, write_text
 from distilnas.methods.dnad.costs import derived_counts
 from distilnas.recipes.catalogue import load_settings
 from distilnas.runtime.provenance import provenance
 from distilnas.runtime.seeds import derive_rng
 from distilnas.runtime.store import key_of
+from distilnas.solve import Limit
+from distilnas.space import find_space
 from distilnas.space.darts.space import DartsSpace
 
 RESULTS = Path(__file__).parent / "results" / "dnad"
@@ -35,6 +39,7 @@ SEARCHES = {
     "snps": ("search.shrink.imitation.kappa=0",),
     "darts": ("search.method=bilevel",),
 }
+DNA_SPACE = "small-images"
 NEAR = 0.85  # networks compared under a budget have at least this share of it
 RANDOM = 2
 PATIENCE = 100_000  # draws
@@ -86,6 +91,13 @@ class Study:
                 return found
         raise SystemExit(f"no {number} random networks near {budget:,} multiply-adds in {PATIENCE:,} draws")
 
+    def random_dna(self, budget: int) -> dict[str, Any]:
+        """A random network of DNA's space near the budget."""
+        space = find_space(DNA_SPACE)
+        costs = cost_table(space, resolution=32, num_classes=10)
+        choice = drawn(space, costs, Limit(cost="macs", min=int(NEAR * budget), max=budget), 1)[0]
+        return {"architecture": str(space.architecture(choice)), **costs.total(space, choice)}
+
     def dna(self, budget: int, epochs: int) -> dict[str, Any]:
         """DNA's best network under a budget, and the seconds of its distillation and rating."""
         run = self.folder / "dna"
@@ -125,7 +137,9 @@ def compare(study: Study, dna_epochs: int) -> dict[str, Any]:
         chosen = {method: best_near(found[method], budget) for method in SEARCHES}
         chosen["dna"] = study.dna(budget, dna_epochs)
         seconds["dna"] = chosen["dna"].pop("seconds")
-        chosen |= {f"random-{i}": network for i, network in enumerate(study.random(budget, RANDOM))}
+        if name == "darts":
+            chosen |= {f"random-{i}": network for i, network in enumerate(study.random(budget, RANDOM))}
+            chosen["random-dna-0"] = study.random_dna(budget)
         for method, network in chosen.items():
             if network:
                 top1 = study.train(f"{method}-{network['macs']}", network["architecture"])
