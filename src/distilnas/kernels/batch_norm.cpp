@@ -11,7 +11,7 @@
 
 namespace {
 
-constexpr int64_t ROWS = 8;      // pixels added up in registers
+constexpr int64_t ROWS = 4;      // pixels added up in registers
 constexpr int64_t FLUSH = 1024;  // pixels added up in float32
 
 enum Act : int32_t { LINEAR, RELU, SILU };

@@ -63,7 +63,12 @@ inline void write(T* to, V vec, int lanes) {
 inline Vec load(const float* from, int lanes) { return read<Vec>(from, lanes); }
 
 inline Vec load(const bfloat16* from, int lanes) {
-    return (Vec)(__builtin_convertvector(read<Halves>(from, lanes), Bits) << 16);
+    const Halves bits = read<Halves>(from, lanes);
+#if defined(__AVX512F__)
+    return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)bits), 16);  // GCC makes two halves of a conversion
+#else
+    return (Vec)(__builtin_convertvector(bits, Bits) << 16);
+#endif
 }
 
 inline void store(float* to, Vec value, int lanes) { write(to, value, lanes); }
