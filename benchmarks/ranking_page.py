@@ -7,28 +7,21 @@ The page's prose is written by hand; what stands between ``<!-- NAME -->`` and `
 """
 
 import argparse
-import json
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import yaml
 
+from benchmarks.kept import Kept, Truth, kept_seeds
 from benchmarks.pages import DOCS, fill, markdown, save
 from benchmarks.ranking_study import DEFAULT, METRICS, RATINGS, RESULTS, VARIANTS
+from benchmarks.second_truth import second_table, winners_table
 from distilnas import ranking
-from distilnas.costing import cost_table
-from distilnas.recipes.settings import SpaceSettings
-from distilnas.recipes.spaces import named_space
-from distilnas.space import SearchSpace, find_space
 from distilnas.tables import RatingTable
 from distilnas.tables.combine import scaled, spread_weights
-from distilnas.tables.csv import read_ratings_csv
 
-SPACE = "nas-bench-macro"
 BUDGETS = [40e6, 60e6, 80e6]
 PAPER = "relative_l1"
 TRAINED = (10, 30, 100)
@@ -47,71 +40,9 @@ CUTS = (
 LENGTHS = ("main", *(name for name in VARIANTS if name.startswith("epochs-")))
 
 
-class Truth:
-    """The published table: networks, their accuracies (percent) and costs."""
-
-    def __init__(self, path: Path) -> None:
-        self.columns = ranking.read_columns(path, plain="mean_acc")
-        self.names = list(self.columns.rows)
-        self.accuracy = np.array(list(self.columns.numbers("mean_acc").values()))
-        self.macs = np.array(list(self.columns.numbers("flops").values()))
-
-    @cached_property
-    def baselines(self) -> dict[str, np.ndarray]:
-        """Scores that need no training."""
-        space = find_space(SPACE)
-        choices = list(ranking.NetworkNames(space).choices(self.names).values())
-        costs = cost_table(space, resolution=32, num_classes=10)
-        sizes = {name: ranking.cost_scores(space, costs, name, choices) for name in ("params", "macs")}
-        return sizes | {"non-identity layers": ranking.depth_scores(space, choices)}
-
-
-class Kept:
-    """One seed of one variant."""
-
-    def __init__(self, folder: Path, truth: Truth) -> None:
-        self.folder, self.truth = folder, truth
-        self.record = json.loads((folder / "record.json").read_text())
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """The run's settings."""
-        return yaml.safe_load((self.folder / "config.yaml").read_text())
-
-    @cached_property
-    def space(self) -> SearchSpace:
-        """The space that was rated."""
-        return named_space(SpaceSettings(**self.config["space"]))
-
-    @cached_property
-    def choices(self) -> list:
-        """The truth's networks in that space."""
-        names = ranking.NetworkNames(self.space, find_space(SPACE))
-        return list(names.choices(self.truth.names).values())
-
-    def table(self, name: str) -> RatingTable:
-        """A rating table by metric or name."""
-        return read_ratings_csv(self.folder / f"{name}.csv", self.space)
-
-    def scores(self, name: str) -> np.ndarray:
-        """(n,) predictions, higher is better: the negative sum over blocks."""
-        return self.summed(self.table(name))
-
-    def summed(self, table: RatingTable) -> np.ndarray:
-        return -ranking.rating_sums(table, self.choices)
-
-    @cached_property
-    def one_shot(self) -> dict[str, np.ndarray]:
-        """Loss (negative) and accuracy of the one-shot supernet's networks."""
-        columns = ranking.read_columns(self.folder / "one-shot.csv", plain="loss")
-        loss, hits = columns.numbers("loss"), columns.numbers("accuracy")
-        names = self.truth.names
-        return {"loss": -np.array([loss[name] for name in names]), "accuracy": np.array([hits[name] for name in names])}
-
-
 def seeds_of(variant: str, truth: Truth) -> list[Kept]:
     """The kept seeds of a variant, none when it was not run."""
-    return [Kept(folder, truth) for folder in sorted((RESULTS / variant).glob("seed-*"))]
+    return kept_seeds(RESULTS / variant, truth)
 
 
 def has(kept: list[Kept], name: str) -> bool:
@@ -285,7 +216,7 @@ def contenders(truth: Truth) -> dict[str, list[np.ndarray]]:
     for name in ("spos-shared", "spos-cells"):
         if kept := seeds_of(name, truth):
             found[f"{name}, loss"] = [seed.one_shot["loss"] for seed in kept]
-    return found | {name: [values] for name, values in truth.baselines.items() if name != "params"}
+    return found | {name: [values] for name, values in truth.baselines.items() if name != "parameters"}
 
 
 def regret_table(truth: Truth) -> str:
@@ -362,7 +293,7 @@ def main() -> None:
     """Refresh tables and pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("truth", type=Path, help="the published table")
-    truth = Truth(parser.parse_args().truth)
+    truth = Truth(parser.parse_args().truth, space="nas-bench-macro", accuracy="mean_acc", macs="flops")
     tables = {
         "metrics": metrics_table,
         "factors": factors_table,
@@ -372,7 +303,8 @@ def main() -> None:
         "images": images_table,
         "regret": regret_table,
     }
-    fill(DOCS / "ranking.md", {name: make(truth) for name, make in tables.items()})
+    filled = {name: make(truth) for name, make in tables.items()}
+    fill(DOCS / "ranking.md", filled | {"second": second_table(), "winners": winners_table()})
     for draw in (draw_scatter, draw_training, draw_regret):
         draw(truth, DOCS / "ranking")
 

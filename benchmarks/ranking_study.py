@@ -9,6 +9,7 @@ they can be recomputed without training.
 """
 
 import argparse
+import csv
 import json
 import re
 import shutil
@@ -109,11 +110,18 @@ def keep(run: Path, results: Path = RESULTS) -> None:
         (target / "config.yaml").write_text(_without_folders((source / "config.yaml").read_text()))
         for table in sorted(source.glob("ratings/*/ratings.csv")):
             shutil.copy(table, target / f"{table.parent.name}.csv")
-        scores = source / "one-shot-scores" / "scores.json"
-        if scores.exists():
-            rows = json.loads(scores.read_text())
-            lines = [f"{name},{row['loss']:.5f},{row['accuracy']:.4f}" for name, row in rows.items()]
-            (target / "one-shot.csv").write_text("\n".join(["architecture,loss,accuracy", *lines]) + "\n")
+        for step, name in (("one-shot-scores", "one-shot"), ("zero-cost", "zero-cost")):
+            scores = source / step / "scores.json"
+            if scores.exists():
+                _write_scores(json.loads(scores.read_text()), target / f"{name}.csv")
+
+
+def _write_scores(rows: dict[str, dict[str, float]], path: Path) -> None:
+    """Networks and their scores to six digits, as CSV."""
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, ["architecture", *next(iter(rows.values()))], lineterminator="\n")
+        table.writeheader()
+        table.writerows({"architecture": name} | _short(row) for name, row in rows.items())
 
 
 def _short(value: Any) -> Any:

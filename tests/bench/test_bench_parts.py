@@ -9,7 +9,7 @@ from distilnas.bench import BENCHMARKS, BenchSettings, Report, benchmark
 from distilnas.bench.retrain import KINDS, data, gradients, network
 from distilnas.bench.shrink import QUICK, shrunk
 from distilnas.bench.solve import deepened, shortened
-from distilnas.bench.timing import interleave, medians, peak_bytes
+from distilnas.bench.timing import counting_runs, interleave, medians, peak_bytes
 from distilnas.errors import UsageError
 from distilnas.space import preset
 
@@ -21,6 +21,23 @@ def test_alternatives_take_turns_and_the_warm_up_does_not_count():
     times = interleave({name: lambda name=name: order.append(name) for name in "ab"}, turns=3, warmup=2)
     assert order == ["a", "b"] * 5
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
+
+
+def test_an_alternative_leads_in_its_turn_and_its_last_run_counts(monkeypatch: pytest.MonkeyPatch):
+    """A clock that an alternative's run number n moves by n: the runs that count can be read off the times."""
+    now, runs, order = [0], {"a": 0, "b": 0}, []
+    monkeypatch.setattr("distilnas.bench.timing.time.perf_counter", lambda: now[0])
+
+    def work(name: str) -> None:
+        order.append(name)
+        now[0] += runs[name]
+        runs[name] += 1
+
+    counting = {"turns": 2, "warmup": 1, "lead": 2}
+    times = interleave({name: lambda name=name: work(name) for name in "ab"}, **counting)
+    assert order == list("aaabbb") * 3
+    assert times == {"a": [5, 8], "b": [5, 8]}
+    assert list(counting_runs(**counting)) == [5, 8]
 
 
 def test_the_ratio_is_of_medians():

@@ -19,7 +19,7 @@ from distilnas.bench.floors import ceilings, macs_per_second
 from distilnas.bench.naive_distill import Drawn, NaiveDistillation
 from distilnas.bench.report import Report
 from distilnas.bench.settings import BenchSettings
-from distilnas.bench.timing import interleave, medians, peak_bytes
+from distilnas.bench.timing import counting_runs, interleave, medians, peak_bytes
 from distilnas.costing.counters import count
 from distilnas.methods.dna import DistillSettings
 from distilnas.methods.dna.distill import BlockwiseTraining, block_step
@@ -130,10 +130,11 @@ def run(case: Case, name: str, settings: BenchSettings) -> Report:
     }
     features = teacher_features(best, images)
     alternatives["students alone"] = lambda step: student_steps(best, features, step)
-    times = interleave({n: _counted(work) for n, work in alternatives.items()}, turns=settings.turns)
+    lead = settings.lead
+    times = interleave({n: _counted(work) for n, work in alternatives.items()}, turns=settings.turns, lead=lead)
     ceiling = ceilings(settings)
     seconds = medians(times)
-    macs = {n: setup.batch * v for n, v in _macs(setup, plain, range(1, 1 + settings.turns)).items()}
+    macs = {n: setup.batch * v for n, v in _macs(setup, plain, counting_runs(turns=settings.turns, lead=lead)).items()}
     return Report(
         name=name,
         what=f"one update of each of {len(plain.specs)} blocks on {setup.batch} images of {case.resolution} px, "

@@ -41,7 +41,7 @@ def run(name: str, settings: BenchSettings) -> Report:
         kind: float((gradients(copy.deepcopy(net), x[few], labels[few].to(device)) - exact).norm() / exact.norm())
         for kind, (net, x) in kinds.items()
     }
-    times = interleave(steps, turns=settings.turns)
+    times = interleave(steps, turns=settings.turns, lead=settings.lead)
     ceiling = ceilings(settings)
     macs = 3 * images * count(model, (3, SIZE, SIZE))[0]
     return Report(

@@ -7,6 +7,8 @@ import torch
 from distilnas.errors import UsageError
 from distilnas.runtime.device import Device
 
+TRAINING_LEAD = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings:
@@ -35,6 +37,11 @@ class BenchSettings:
     def turns(self) -> int:
         """Timed turns of every alternative."""
         return 1 if self.quick else self.repeats
+
+    @property
+    def lead(self) -> int:
+        """Runs of a training step before each that is timed."""
+        return 0 if self.quick else TRAINING_LEAD
 
     def device(self, precision: str = "32-true") -> Device:
         """The device in a precision."""

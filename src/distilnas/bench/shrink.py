@@ -28,7 +28,7 @@ def run(name: str, settings: BenchSettings) -> Report:
         batch = torch.randn(images, 3, SIZE, SIZE), torch.randint(CLASSES, (images,))
     trainings = {(s, p): shrunk(space, s, p, settings) for s in SHARES for p in PRECISIONS}
     steps = {f"{s:.0%} {p}": lambda t=t: t.step(batch, 0, 0) for (s, p), t in trainings.items()}
-    times = interleave(steps, turns=settings.turns)
+    times = interleave(steps, turns=settings.turns, lead=settings.lead)
     macs = {f"{s:.0%}": count(trainings[s, PRECISIONS[0]].net, (3, SIZE, SIZE))[0] for s in SHARES}
     return Report(
         name=name,

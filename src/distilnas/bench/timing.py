@@ -14,18 +14,24 @@ Times = dict[str, list[float]]
 """Seconds of each timed turn, by alternative."""
 
 
-def interleave(alternatives: Mapping[str, Work], *, turns: int, warmup: int = 1) -> Times:
-    """Run all alternatives ``warmup + turns`` times, each once a turn: a slow minute of the machine hits all of them.
+def interleave(alternatives: Mapping[str, Work], *, turns: int, warmup: int = 1, lead: int = 0) -> Times:
+    """Run all alternatives once a turn, ``warmup + turns`` times: a slow minute of the machine hits all of them.
 
-    A turn ends when the device has finished.
+    In its turn an alternative runs ``lead`` times before the run that counts: a training's step finds memory and caches
+    as its own last step left them, not as another alternative did. A turn ends when the device has finished.
     """
     times: Times = {name: [] for name in alternatives}
     for turn in range(warmup + turns):
         for name, work in alternatives.items():
-            seconds = timed(work)
+            seconds = [timed(work) for _ in range(lead + 1)][-1]
             if turn >= warmup:
                 times[name].append(seconds)
     return times
+
+
+def counting_runs(*, turns: int, warmup: int = 1, lead: int = 0) -> range:
+    """Which of an alternative's runs count in ``interleave``, from 0."""
+    return range((lead + 1) * (warmup + 1) - 1, (lead + 1) * (warmup + turns), lead + 1)
 
 
 def timed(work: Work) -> float:

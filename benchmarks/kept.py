@@ -1,0 +1,95 @@
+"""The kept rating tables and scores of runs of the recipe ``rank``, and the true accuracies they are compared with."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from distilnas import ranking
+from distilnas.costing import cost_table
+from distilnas.recipes.settings import SpaceSettings
+from distilnas.recipes.spaces import named_space
+from distilnas.space import Choice, SearchSpace, find_space
+from distilnas.tables import RatingTable
+from distilnas.tables.csv import read_ratings_csv
+
+
+class Truth:
+    """A file of networks of ``space``, their accuracies (percent) and MACs, in columns of these names."""
+
+    def __init__(self, path: Path, *, space: str, accuracy: str, macs: str) -> None:
+        self.space = find_space(space)
+        self.columns = ranking.read_columns(path, plain=accuracy)
+        self.names = list(self.columns.rows)
+        self.accuracy = np.array(list(self.columns.numbers(accuracy).values()))
+        self.macs = np.array(list(self.columns.numbers(macs).values()))
+
+    @cached_property
+    def baselines(self) -> dict[str, np.ndarray]:
+        """Scores that need no training."""
+        choices = list(ranking.NetworkNames(self.space).choices(self.names).values())
+        costs = cost_table(self.space, resolution=32, num_classes=10)
+        sizes = {name: ranking.cost_scores(self.space, costs, name, choices) for name in ("params", "macs")}
+        return sizes | {"non-identity layers": ranking.depth_scores(self.space, choices)}
+
+
+class Kept:
+    """One seed of one run."""
+
+    def __init__(self, folder: Path, truth: Truth) -> None:
+        self.folder, self.truth = folder, truth
+        self.record = json.loads((folder / "record.json").read_text())
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The run's settings."""
+        return yaml.safe_load((self.folder / "config.yaml").read_text())
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space that was rated."""
+        return named_space(SpaceSettings(**self.config["space"]))
+
+    @cached_property
+    def choices(self) -> list[Choice]:
+        """The truth's networks in that space."""
+        names = ranking.NetworkNames(self.space, self.truth.space)
+        return list(names.choices(self.truth.names).values())
+
+    def table(self, name: str) -> RatingTable:
+        """A rating table by metric or name."""
+        return read_ratings_csv(self.folder / f"{name}.csv", self.space)
+
+    def scores(self, name: str) -> np.ndarray:
+        """(n,) predictions, higher is better: the negative sum over blocks."""
+        return self.summed(self.table(name))
+
+    def summed(self, table: RatingTable) -> np.ndarray:
+        return -ranking.rating_sums(table, self.choices)
+
+    @cached_property
+    def one_shot(self) -> dict[str, np.ndarray]:
+        """Loss (negative) and accuracy of the one-shot supernet's networks."""
+        found = self.columns("one-shot")
+        return {"loss": -found["loss"], "accuracy": found["accuracy"]}
+
+    def columns(self, name: str) -> dict[str, np.ndarray]:
+        """All columns of a table of scores, (n,) each in the truth's order; none when it was not kept."""
+        path = self.folder / f"{name}.csv"
+        if not path.exists():
+            return {}
+        columns = ranking.read_columns(path, plain="score")
+        header = next(iter(columns.rows.values()))
+        return {
+            column: np.array([numbers[network] for network in self.truth.names])
+            for column in header
+            for numbers in [columns.numbers(column)]
+        }
+
+
+def kept_seeds(folder: Path, truth: Truth) -> list[Kept]:
+    """The kept seeds of a run, none when it was not run."""
+    return [Kept(seed, truth) for seed in sorted(folder.glob("seed-*"))]
