@@ -59,6 +59,7 @@ SPOS = (
 )
 VARIANTS: dict[str, tuple[str, ...]] = {
     "main": ("seeds=[0,1]",),
+    "second-seed": ("seeds=[1]",),  # of all but the teacher
     "blocks-3": (THREE, "dna.space.split=null"),
     "blocks-3-shared": (THREE, "dna.space.split=null", SHARED),
     "blocks-4": (FOUR, "dna.space.split=[2,3,1,2]"),
