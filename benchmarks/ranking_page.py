@@ -216,7 +216,7 @@ def contenders(truth: Truth) -> dict[str, list[np.ndarray]]:
     for name in ("spos-shared", "spos-cells"):
         if kept := seeds_of(name, truth):
             found[f"{name}, loss"] = [seed.one_shot["loss"] for seed in kept]
-    return found | {name: [values] for name, values in truth.baselines.items() if name != "parameters"}
+    return found | {name: [values] for name, values in truth.baselines.items() if name != "params"}
 
 
 def regret_table(truth: Truth) -> str:
