@@ -36,6 +36,9 @@ CUTS = (
     ("main",),
     ("main", "deep-6-blocks"),
     ("teacher-deep-8-blocks", "main"),
+    ("second-seed",),
+    ("main", "second-seed"),
+    ("teacher-deep-8-blocks", "second-seed"),
 )
 LENGTHS = ("main", *(name for name in VARIANTS if name.startswith("epochs-")))
 
@@ -125,15 +128,20 @@ def _distilled(settings: dict[str, Any]) -> list[str]:
 
 
 def cuts_table(truth: Truth) -> str:
-    """Ratings of the first seed by one cut of the layers into blocks, and plain sums of those by several cuts."""
+    """Ratings by one cut of the layers into blocks, and plain sums of those by several cuts."""
     rows = []
     for metric in (DEFAULT, PAPER):
         for variants in CUTS:
             kept = [seeds_of(variant, truth)[0] for variant in variants]
-            label = " + ".join(f"{len(one.space.blocks)} blocks ({one.record['teacher_top1']:.2f} %)" for one in kept)
+            label = " + ".join(map(_cut, kept))
             total = np.sum([one.scores(metric) for one in kept], axis=0)
             rows.append([metric, *row_of(label, [total], truth)[:-1], *_shares_better(total, truth)])
     return markdown(["rating", "blocks (teacher)", *TAUS[1:-1], "better under 40, 60, 80 M"], rows)
+
+
+def _cut(kept: Kept) -> str:
+    seed = f", seed {kept.record['seed']}" if kept.record["seed"] else ""
+    return f"{len(kept.space.blocks)} blocks ({kept.record['teacher_top1']:.2f} %{seed})"
 
 
 def _shares_better(scores: np.ndarray, truth: Truth) -> list[str]:
