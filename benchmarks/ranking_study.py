@@ -58,7 +58,7 @@ SPOS = (
     "one_shot.augment={crop: padded, padding: 4, hflip: 0.5}",
 )
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "main": ("seeds=[0,1]",),
+    "main": (),
     "second-seed": ("seeds=[1]",),  # of all but the teacher
     "blocks-3": (THREE, "dna.space.split=null"),
     "blocks-3-shared": (THREE, "dna.space.split=null", SHARED),
