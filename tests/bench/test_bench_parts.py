@@ -1,14 +1,13 @@
 """Timing in turns, the report, the networks and problems of the other benchmarks."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
 from distilnas.bench import BENCHMARKS, BenchSettings, Report, benchmark
 from distilnas.bench.retrain import KINDS, data, gradients, network
-from distilnas.bench.scale import CASE
+from distilnas.bench.scale import CASE, last_cells
 from distilnas.bench.scale import training as scale_training
 from distilnas.bench.shrink import QUICK, shrunk
 from distilnas.bench.solve import deepened, shortened
@@ -94,7 +93,7 @@ def test_spaces_of_the_solver():
 
 
 def test_names_and_settings():
-    assert set(BENCHMARKS) == {"distill", "distill-cifar", "rate", "solve", "retrain", "shrink", "scale"}
+    assert set(BENCHMARKS) == {"distill", "distill-cifar", "rate", "solve", "retrain", "shrink", "scale", "processes"}
     with pytest.raises(UsageError, match="unknown benchmark 'distil'; did you mean 'distill'"):
         benchmark("distil", CPU)
     with pytest.raises(UsageError, match="repeats must be at least 1, got 0"):
@@ -103,9 +102,8 @@ def test_names_and_settings():
 
 def test_scale_trains_the_same_layers_in_both_supernets():
     space = preset(CASE.space)
-    last = replace(space, blocks=tuple(replace(block, cells=block.cells[-1:]) for block in space.blocks))
     trained = []
-    for training in (scale_training(last, CPU), scale_training(space, CPU)):
+    for training in (scale_training(last_cells(space), CPU), scale_training(space, CPU)):
         training.step((torch.randn(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64)), 0, 0)
         cells = [list(block.cells) for block in training.blocks.values()]
         assert all(weight.grad is None for block in cells for cell in block[:-1] for weight in cell.parameters())

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ def command(verb: str, config: Path, run: Path) -> list[str]:
     return [*PYTHON, verb, str(config), *LONG, "--run", str(run)]
 
 
-def kill_when_there(process: subprocess.Popen[bytes], path: Path) -> None:
+def kill_when_there(process: subprocess.Popen[bytes], path: Path, kill: Callable[[int, int], None] = os.kill) -> None:
     end = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None, "ended before it wrote a checkpoint"
         assert time.monotonic() < end, "no checkpoint"
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
+    kill(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from distilnas.bench import distill, rate, retrain, scale, shrink, solve
+from distilnas.bench import distill, processes, rate, retrain, scale, shrink, solve
 from distilnas.bench.report import Report
 from distilnas.bench.settings import BenchSettings
 from distilnas.errors import UsageError, nearest
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[str, BenchSettings], Report]] = {
     "retrain": retrain.run,
     "shrink": shrink.run,
     "scale": scale.run,
+    "processes": processes.run,
 }
 
 

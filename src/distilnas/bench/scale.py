@@ -40,7 +40,7 @@ def run(name: str, settings: BenchSettings) -> Report:
     """Time steps in both supernets, and in the larger one with twice and four times as many images."""
     images = settings.images(cpu=CASE.cpu, cuda=CASE.cuda, quick=CASE.quick)
     whole = preset(CASE.space)
-    last = replace(whole, blocks=tuple(replace(block, cells=block.cells[-1:]) for block in whole.blocks))
+    last = last_cells(whole)
     one, every = training(last, settings), training(whole, settings)
     with torch_seed(0):
         batch = torch.randn(images * max(TIMES), 3, CASE.resolution, CASE.resolution)
@@ -64,6 +64,11 @@ def run(name: str, settings: BenchSettings) -> Report:
             "milliseconds_per_image": {label: 1e3 * seconds[label] / number for label, number in batches.items()},
         },
     )
+
+
+def last_cells(space: SearchSpace) -> SearchSpace:
+    """The space with the last cell of each block alone."""
+    return replace(space, blocks=tuple(replace(block, cells=block.cells[-1:]) for block in space.blocks))
 
 
 def training(space: SearchSpace, settings: BenchSettings) -> LastCells:

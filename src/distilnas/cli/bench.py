@@ -9,7 +9,7 @@ from distilnas.cli.console import JsonOption, VerboseOption, print_json
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="distill, distill-cifar, rate, solve, retrain or shrink.")],
+    name: Annotated[str, typer.Argument(help="distill[-cifar], rate, solve, retrain, shrink, scale or processes.")],
     quick: Annotated[
         bool, typer.Option("--quick", help="Tiny sizes, one turn: does it work? Not for numbers.")
     ] = False,

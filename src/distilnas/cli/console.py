@@ -1,6 +1,7 @@
 """What the verbs share: consoles, progress drawing, records to stdout."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +30,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record on std
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens; tracebacks of errors.")]
 
 
+def begin() -> None:
+    """What every verb that computes does first; of several processes started together only the first prints."""
+    from distilnas.runtime import ranks
+    from distilnas.runtime.device import keep_freed_memory
+
+    keep_freed_memory()
+    ranks.join()
+    if not ranks.leads():
+        console.quiet = error_console.quiet = True
+        logging.disable()
+
+
 def print_json(record: Any) -> None:
     """One JSON record on stdout."""
-    print(json.dumps(record, indent=2, default=str))
+    if not console.quiet:
+        print(json.dumps(record, indent=2, default=str))
 
 
 class RichTask:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 usage, configuration or data, 3 infeasible budge
 import logging
 import os
 import sys
+import time
 import traceback
 
 import typer
@@ -14,6 +15,8 @@ from distilnas.cli import bench, config, doctor, plan, profile, rank, run, steps
 from distilnas.cli.console import error_console
 from distilnas.errors import DistilnasError
 from distilnas.version import __version__
+
+_FIRST_SECONDS = 3.0
 
 app = typer.Typer(
     name="distilnas",
@@ -64,6 +67,9 @@ def _guarded(verbose: bool) -> int:
     try:
         app()
     except DistilnasError as error:
+        if error_console.quiet:  # not the first of several processes: that one may be about to say the same
+            time.sleep(_FIRST_SECONDS)
+            error_console.quiet = False
         if verbose:
             traceback.print_exc()
         error_console.print("[red]error:[/]", end=" ")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, console, print_json
+from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
 
 
 def run(
@@ -18,9 +18,8 @@ def run(
 ) -> None:
     """Search, retrain, test, export and report; called again, it continues where it stopped and skips what is done."""
     from distilnas.recipes.catalogue import load_settings, run_recipe
-    from distilnas.runtime.device import keep_freed_memory
 
-    keep_freed_memory()
+    begin()
     settings = load_settings(config, tuple(overrides or ()))
     folder = run or Path("runs") / Path(config).stem
     summary = run_recipe(settings, folder, progress=RichProgress())

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, console, print_json
+from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
 from distilnas.errors import UsageError
 
 Words = Annotated[
@@ -122,9 +122,8 @@ VERBS = (distill, search, rate, cost, solve, retrain, evaluate, export, report)
 
 def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: list[str] | None = None) -> None:
     from distilnas.recipes.catalogue import load_settings, run_recipe
-    from distilnas.runtime.device import keep_freed_memory
 
-    keep_freed_memory()
+    begin()
     config, overrides = _split(words or [])
     folder = run or (Path("runs") / Path(config).stem if config else None)
     if folder is None:

@@ -84,7 +84,7 @@ class DnaRun(TaughtRun):
             return {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}} | before
 
         keys = {"teacher": self.teacher().key, "space": self.space().key, "distill": self._plain("distill")}
-        return self._step("distill", keys, work)
+        return self._step("distill", keys, work, together=True)
 
     def rate(self) -> StepRecord:
         """Rate every candidate on held-out training images."""
@@ -198,7 +198,8 @@ class DnaRun(TaughtRun):
                 "num_images": table.num_images,
             }
 
-        return self._step(name, {"distill": self.distill().key, "rate": plain(asdict(settings))}, work)
+        inputs = {"distill": self.distill().key, "rate": plain(asdict(settings))}
+        return self._step(name, inputs, work, together=True)
 
     def _rating_batches(self, settings: RateSettings | None = None) -> Batches:
         """The held-out images of the run's own rating settings, or the first of them as others say."""

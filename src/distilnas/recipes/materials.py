@@ -21,6 +21,7 @@ from distilnas.data import (
 from distilnas.files import write_json
 from distilnas.recipes import inputs as given
 from distilnas.recipes.settings import DataSettings, RuntimeSettings
+from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.seeds import derive_seed
@@ -84,13 +85,15 @@ class Materials:
     def loop(self, folder: Path, images: ImageSet, settings: SupernetSettings, *, name: str) -> Loop:
         """The loop of a supernet's training over augmented batches of ``images``."""
         transform = train_transform(self.preprocessing, settings.augment)
-        size = min(settings.batch_size, len(images))
+        size = min(settings.batch_size, len(images)) // ranks.world_size()
 
         def batches(epoch: int, start: int) -> Batches:
             return make_loader(
                 images,
                 transform,
                 batch_size=size,
+                rank=ranks.rank(),
+                world_size=ranks.world_size(),
                 seed=derive_seed(self.seed, 9),
                 epoch=epoch,
                 shuffle=True,
@@ -102,7 +105,7 @@ class Materials:
         return Loop(
             name=name,
             epochs=settings.epochs,
-            steps_per_epoch=len(images) // size,
+            steps_per_epoch=len(images) // (size * ranks.world_size()),
             batches=batches,
             checkpoint=folder / CHECKPOINT,
             progress=self.progress,

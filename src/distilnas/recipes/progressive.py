@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from distilnas.config import flatten
 from distilnas.errors import UsageError
-from distilnas.files import read_json, write_text
+from distilnas.files import read_json
 from distilnas.recipes.network import NetworkSettings, ScaleSettings
 from distilnas.recipes.retraining import RetrainSettings, run_retrain
-from distilnas.recipes.running import write_summary
+from distilnas.recipes.running import write_config, write_summary
 from distilnas.recipes.settings import Settings, TeacherSettings, plain
 from distilnas.recipes.summary import run_dna
 from distilnas.runtime.progress import Progress, SilentProgress
@@ -58,7 +56,7 @@ def run_progressive(
     progress = progress or SilentProgress()
     dna, rounds = settings.dna, []
     _check_begun(dna, folder / "round-1")
-    write_text(folder / "config.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
+    write_config(folder, settings.to_dict())
     for number in range(1, settings.rounds + 1):
         progress.message(f"round {number} of {settings.rounds}, teacher {dna.teacher.student or dna.teacher.model}")
         found = run_dna(dna, folder / f"round-{number}", progress=progress)

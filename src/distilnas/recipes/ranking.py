@@ -23,7 +23,7 @@ from distilnas.recipes.dna import DnaRun
 from distilnas.recipes.materials import finish_training
 from distilnas.recipes.ranking_settings import RankSettings
 from distilnas.recipes.ranking_truth import Truth
-from distilnas.recipes.running import drive
+from distilnas.recipes.running import drive, write_results
 from distilnas.recipes.settings import plain
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress, SilentProgress
@@ -183,7 +183,7 @@ def run_rank(
         "baselines": {name: record["kendall_tau"] for name, record in seeds[0]["baselines"].items()},
         "seeds": seeds,
     }
-    write_json(folder / "summary.json", summary)
+    write_results(folder, summary=summary)
     return summary
 
 

@@ -10,6 +10,7 @@ from distilnas.config import flatten
 from distilnas.errors import UsageError, nearest
 from distilnas.files import read_json, write_json, write_text
 from distilnas.report import write_report
+from distilnas.runtime import ranks
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import Run, StepRecord
 
@@ -60,16 +61,31 @@ def drive(
         run.claim(flatten(settings.identity()))
         if begun:
             made.check()
-        write_text(folder / "config.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
+        write_config(folder, settings.to_dict())
         if until is None:
             return finish(made)
         record = steps[until](made)
         return record.result | {"folder": str(record.folder), "skipped": record.skipped}
 
 
+def write_config(folder: Path, settings: dict[str, Any]) -> None:
+    """``config.yaml``."""
+    if ranks.leads():
+        write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+
+
+def write_results(folder: Path, **files: Any) -> None:
+    """Write each value as NAME.json."""
+    if ranks.leads():
+        for name, value in files.items():
+            write_json(folder / f"{name}.json", value)
+
+
 def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
     """``summary.json`` and the report, unless both are there and nothing changed."""
     path = folder / "summary.json"
+    if not ranks.leads():
+        return
     if not (folder / "report.html").exists() or not path.exists() or read_json(path) != summary:
         write_json(path, summary)
         progress.message("report")

@@ -87,7 +87,7 @@ class StudentRun(ABC):
         keys = {"data": self.data().key, "architecture": str(found), "retrain": plain(asdict(self.training))}
         keys |= {"preprocessing": self.preprocessing.to_dict()} | ({"start": start.key} if start else {})
         keys |= {"auxiliary_weight": self.auxiliary_weight} if isinstance(found, DartsArchitecture) else {}
-        return self._step(f"students/{found.fingerprint}/retrain", keys, work)
+        return self._step(f"students/{found.fingerprint}/retrain", keys, work, together=True)
 
     def evaluate(self, architecture: AnyArchitecture | None = None) -> StepRecord:
         """Test a retrained network, read back from its files, on images never used before."""
@@ -122,10 +122,12 @@ class StudentRun(ABC):
             raise UsageError(f"the images changed since {self.run.folder} was begun; give another folder with --run.")
         return splits
 
-    def _step(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> StepRecord:
+    def _step(
+        self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]], *, together: bool = False
+    ) -> StepRecord:
         inputs = json.loads(json.dumps(inputs | {"seed": self._materials.seed}))
         done = self.run.finished(name, inputs)
         if done:
             return done
         self.progress.message(name)
-        return self.run.step(name, inputs, lambda folder: json.loads(json.dumps(work(folder))))
+        return self.run.step(name, inputs, lambda folder: json.loads(json.dumps(work(folder))), together=together)

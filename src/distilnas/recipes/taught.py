@@ -38,7 +38,8 @@ class TaughtRun(StudentRun):
 
         own = materials.own.key if materials.own else None
         keys = {"data": self.data().key, "teacher": materials.teacher.to_dict(), "own": own}
-        return self._step("teacher", keys | {"preprocessing": self.preprocessing.to_dict()}, work)
+        keys |= {"preprocessing": self.preprocessing.to_dict()}
+        return self._step("teacher", keys, work, together=True)
 
     def evaluate_teacher(self) -> StepRecord:
         """Test the teacher on the same images."""

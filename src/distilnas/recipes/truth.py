@@ -14,11 +14,10 @@ from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
-from distilnas.files import write_json
 from distilnas.methods.spos.sampling import uniform
 from distilnas.ranking import NetworkNames, mean_stderr
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.running import drive
+from distilnas.recipes.running import drive, write_results
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, SpaceSettings, plain
 from distilnas.recipes.spaces import named_space
 from distilnas.recipes.students import StudentRun
@@ -154,7 +153,6 @@ def run_truth(
     networks = settings.listed(len(materials[0].splits.train.classes))
     seeds = [_run_seed(settings, networks, given, folder / f"seed-{given.seed}") for given in materials]
     truth = {str(found): _row(name, [rows[name] for rows in seeds]) for name, found in networks.items()}
-    write_json(folder / "truth.json", truth)
     summary = {
         "run": folder.name,
         "recipe": settings.recipe,
@@ -167,7 +165,7 @@ def run_truth(
             seed=settings.draw_seed, config_hash=key_of(settings.to_dict()), device=materials[0].device.name
         ),
     }
-    write_json(folder / "summary.json", summary)
+    write_results(folder, truth=truth, summary=summary)
     return summary
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from distilnas.errors import UsageError
 from distilnas.kernels import use_fast_kernels
+from distilnas.runtime import ranks
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -17,16 +18,27 @@ PRECISIONS = ("32-true", "bf16-mixed")
 class Device:
     """One device and precision; every training and rating moves its tensors and modules through here.
 
-    ``precision`` is named as Lightning Fabric names it: those without loss scaling and with weights in float32.
+    Of several GPUs it is the one of this process's ``ranks.local_rank``. ``precision`` is named as Lightning Fabric
+    names it: those without loss scaling and with weights in float32.
     """
 
     def __init__(self, accelerator: str = "auto", precision: str = "32-true") -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"unknown precision {precision!r}; valid: {', '.join(PRECISIONS)}.")
         try:
-            self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
+            devices = [self._gpu()] if accelerator != "cpu" and torch.cuda.is_available() else 1
+            self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
         except (ValueError, RuntimeError, TypeError) as error:
             raise UsageError(f"no device for accelerator={accelerator!r}, precision={precision!r}: {error}") from error
+
+    @staticmethod
+    def _gpu() -> int:
+        """This process's GPU."""
+        number, there = ranks.local_rank(), torch.cuda.device_count()
+        if number >= there:
+            raise UsageError(f"this machine has {there} GPUs; start so many processes, or set accelerator=cpu.")
+        torch.cuda.set_device(number)
+        return number
 
     @property
     def name(self) -> str:

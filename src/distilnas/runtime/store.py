@@ -2,13 +2,15 @@
 
 A step reads and writes named files below its own folder and finishes by writing ``step.json`` with a key: the hash of
 all it depends on. A step that finds a finished record with the same key and intact files is skipped; so resuming,
-solving for another budget and working in several places are one mechanism.
+solving for another budget and working in several places are one mechanism. Where several processes work on a run
+(``distilnas.runtime.ranks``) only the first writes here; the others read.
 """
 
 import hashlib
 import json
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +21,12 @@ from filelock import FileLock, Timeout
 
 from distilnas.errors import UsageError
 from distilnas.files import read_json, write_json
+from distilnas.runtime import ranks
 
 SCHEMA = 1
 _LOG = logging.getLogger(__name__)
 _RECORD = "step.json"
+_LOOK_SECONDS = 0.1
 
 
 def key_of(inputs: Any) -> str:
@@ -47,11 +51,13 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = FileLock(folder / ".lock")
+        if not ranks.leads():
+            return
         try:
             if folder.exists() and not folder.is_dir():
                 raise UsageError(f"the run folder {folder} is a file; give a folder.")
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / ".lock")
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise UsageError(
@@ -72,6 +78,8 @@ class Run:
         Raises ``UsageError`` naming the first settings that differ.
         """
         path = self.folder / "run.json"
+        if not ranks.leads():
+            return
         if not path.exists():
             others = [p.name for p in self.folder.iterdir() if p.name != ".lock"]
             if others:
@@ -106,19 +114,25 @@ class Run:
             skipped=True,
         )
 
-    def step(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> StepRecord:
+    def step(
+        self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]], *, together: bool = False
+    ) -> StepRecord:
         """Do ``work(folder)`` unless it is finished with these inputs.
 
         ``work`` writes its files below ``folder`` and returns JSON values; a float ``seconds_before`` among them is
         time spent by earlier, interrupted processes. What a step with other inputs left there is removed first.
+        ``together``: all ranks do it, sharing what ``ranks`` lets them share; else the first alone.
         """
         done = self.finished(name, inputs)
         if done:
             return done
+        if not ranks.leads():
+            return self._follow(name, inputs, work if together else None)
         folder = self.folder / name
         self._prepare(folder, key_of(inputs))
         start = time.monotonic()
-        result = work(folder)
+        with ranks.shared(together):
+            result = work(folder)
         seconds = time.monotonic() - start + result.pop("seconds_before", 0.0)
         record = {
             "schema": SCHEMA,
@@ -131,6 +145,15 @@ class Run:
         }
         write_json(folder / _RECORD, record)
         return StepRecord(name=name, folder=folder, key=record["key"], result=result, seconds=seconds, skipped=False)
+
+    def _follow(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]] | None) -> StepRecord:
+        """Take part in the step, where it is shared, and wait for the first rank's record of it."""
+        if work:
+            with ranks.shared(True), tempfile.TemporaryDirectory() as scratch:
+                work(Path(scratch))
+        while (done := self.finished(name, inputs)) is None:
+            time.sleep(_LOOK_SECONDS)
+        return done
 
     def _prepare(self, folder: Path, key: str) -> None:
         """Keep what an interrupted attempt with the same key left; remove anything else."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distilnas.data import Augmentation, ImageSet, Preprocessing, eval_transform, make_loader, train_transform
 from distilnas.errors import UsageError
+from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_seed, torch_seed
@@ -64,6 +65,7 @@ class ClassifierSettings:
         name, at_once = ("micro_batch", self.micro_batch) if self.micro_batch else ("batch_size", self.batch_size)
         if self.mixes and at_once % 2:
             raise UsageError(f"mixup and cutmix pair the images of a batch: {name} must be even, got {at_once}.")
+        ranks.check_shares(self.batch_size, self.micro_batch, even=self.mixes)
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"ema must be between 0 and 1, got {self.ema}.")
 
@@ -73,10 +75,13 @@ class ClassifierSettings:
         return self.mixup > 0 or self.cutmix > 0
 
     def batches_of(self, images: int) -> tuple[int, int]:
-        """(images passed at once, passes an update) where only so many images are there; sets may be small."""
-        at_once = min(self.micro_batch or self.batch_size, images)
+        """(images a rank passes at once, passes an update) where only so many images are there; sets may be small."""
+        share = min(self.batch_size, images) // ranks.world_size()
+        at_once = min(self.micro_batch or share, share)
         at_once -= at_once % 2 if self.mixes else 0
-        return at_once, max(1, min(self.batch_size, images) // at_once)
+        if at_once < 1:
+            raise UsageError(f"{images} training images are too few to train with.")
+        return at_once, share // at_once
 
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -124,13 +129,16 @@ def train_classifier(
     """
     transform = train_transform(preprocessing, settings.augment)
     at_once, passes = settings.batches_of(len(images))
-    steps = len(images) // (at_once * passes)
+    update = at_once * passes * ranks.world_size()
+    steps = len(images) // update
 
     def batches(epoch: int, start: int) -> Iterable[Iterator[tuple[Tensor, Tensor]]]:
         loader = make_loader(
             images,
             transform,
             batch_size=at_once,
+            rank=ranks.rank(),
+            world_size=ranks.world_size(),
             seed=seed,
             epoch=epoch,
             shuffle=True,
@@ -153,7 +161,7 @@ def train_classifier(
             workers=workers,
         )
 
-    settings = replace(settings, optim=settings.optim.for_batch(at_once * passes))
+    settings = replace(settings, optim=settings.optim.for_batch(update))
     classes = len(images.classes)
     training = _ClassifierTraining(model, settings, device, seed, steps, passes, classes, validate, task or Task())
     loop = Loop(
@@ -204,14 +212,16 @@ class _ClassifierTraining:
         self.task.prepare(self.model, epoch / self.settings.epochs)
         self.scheduler.step_update(done)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch_seed(derive_seed(self.seed, 1, epoch, step)):
+        with torch_seed(derive_seed(self.seed, 1, epoch, step, ranks.rank())):
             loss = torch.stack([self._backward(*piece) for piece in batch]).sum()
+        loss = loss.reshape(1)
+        ranks.average_gradients([self.optimizer], loss)
         if self.settings.clip_grad:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad)
         self.optimizer.step()
         if self.ema:
             self.ema.update(self.model, step=done)
-        return loss.reshape(1)
+        return loss
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Add the gradients of one piece of a batch; returns its share of the batch's mean loss, detached."""

@@ -1,7 +1,8 @@
 """The training loop: epochs and steps, finite losses, checkpoints by the clock, exact resume.
 
-All randomness of a step is a function of (seed, epoch, step), and the loop's whole state is in the checkpoint; so a
-process killed at any time and started again ends with the same weights, bit for bit on a CPU.
+All randomness of a step is a function of (seed, epoch, step, rank), and the loop's whole state is in the checkpoint; so
+a process killed at any time and started again ends with the same weights, bit for bit on a CPU. Where several ranks
+train together, the first writes the checkpoints and all continue from its last.
 """
 
 import time
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from distilnas.errors import UsageError
+from distilnas.runtime import ranks
 from distilnas.runtime.checkpoints import load_tree, save_tree
 from distilnas.runtime.progress import Progress
 
@@ -24,7 +26,7 @@ class Trainable(Protocol):
     loss_names: tuple[str, ...]
 
     def step(self, batch: Any, epoch: int, step: int) -> Tensor:
-        """One update; returns the detached losses, (len(loss_names),)."""
+        """One update; returns the detached losses, (len(loss_names),), the same on all ranks."""
         ...
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
@@ -86,8 +88,9 @@ class _Running:
         self.unchecked: list[Tensor] = []
         self.seconds_before = 0.0
         self.started = self.saved = time.monotonic()
-        if loop.checkpoint.exists():
-            self._restore(load_tree(loop.checkpoint))
+        saved = ranks.from_first(lambda: load_tree(loop.checkpoint) if loop.checkpoint.exists() else None)
+        if saved is not None:
+            self._restore(saved)
 
     def run(self) -> TrainingLog:
         loop = self.loop
@@ -143,7 +146,7 @@ class _Running:
 
     def _save_when_due(self) -> None:
         due = self.loop.checkpoint_seconds
-        if due is None or time.monotonic() - self.saved < due:
+        if due is None or ranks.rank() > 0 or time.monotonic() - self.saved < due:
             return
         self._check()
         state = self.trainable.state_dict()

@@ -20,6 +20,7 @@ from distilnas.methods.dna.losses import LOSSES, Loss
 from distilnas.methods.dna.sampling import SAMPLERS, Path
 from distilnas.methods.dna.schedule import side_by_side, staged, stages
 from distilnas.methods.dna.settings import DistillSettings
+from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.seeds import derive_rng
 from distilnas.supernet import SuperBlock, SuperCell, Supernet
@@ -131,6 +132,7 @@ class BlockwiseTraining:
         for some, theirs in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
             share = len(some) / len(images)
             losses += share * self.add_gradients(some, theirs, share, epoch, step)
+        ranks.average_gradients(self.optimizers.values(), losses)
         for optimizer in self.optimizers.values():
             optimizer.step()
         return losses

@@ -8,7 +8,7 @@ Batch norm uses the statistics of the batch and path at hand; no weight and no b
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from distilnas.errors import UsageError, nearest
 from distilnas.methods.dna.judge import Batch, Batches, Judge
 from distilnas.methods.dna.metrics import METRICS
 from distilnas.methods.dna.sampling import Path
+from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, Task
 from distilnas.supernet import SuperBlock, SuperCell, Supernet
@@ -64,25 +65,26 @@ def rate(
 ) -> RatingTable:
     """Rate all candidates. ``batches()`` gives the same batches of (images, labels) every time.
 
-    Labels are read by ``stitched_ce`` alone. Raises ``UsageError`` where the teacher does not suit the metric or a
-    rating is not finite.
+    Ranks share the batches; the table is the same for any number of them. Labels are read by ``stitched_ce`` alone.
+    Raises ``UsageError`` where the teacher does not suit the metric or a rating is not finite.
     """
     supernet = device.module(supernet)  # type: ignore[assignment]
     judge = Judge(teacher, METRICS[settings.metric], batches, device)
     sizes = [len(labels) for _, labels in batches()]
-    scores: list[list[list[np.ndarray]]] = [[[] for _ in block.cells] for block in supernet.space.blocks]
-    with progress.task("rate", supernet.space.num_candidates * len(sizes)) as task:
-        for images, labels in batches():
+    mine = range(ranks.rank(), len(sizes), ranks.world_size())
+    found: list[list[list[np.ndarray]]] = []  # of my batches, blocks, cells
+    with progress.task("rate", supernet.space.num_candidates * len(mine)) as task:
+        for images, labels in islice(batches(), mine.start, None, mine.step):
             batch = judge.look(images, labels)
             group = max(1, settings.stitch_batch // len(images)) if judge.metric.stitched else 1
-            for b in range(len(supernet.blocks)):
-                for c, cell in enumerate(rate_block(supernet, b, judge, batch, group, device, task)):
-                    scores[b][c].append(cell)
+            blocks = range(len(supernet.blocks))
+            found.append([rate_block(supernet, b, judge, batch, group, device, task) for b in blocks])
+    scores = _by_cell(ranks.gather(found))
     table = RatingTable(
         space=supernet.space.fingerprint,
         metric=settings.metric,
         num_images=sum(sizes),
-        cells=tuple(tuple(judge.metric.summarise(cell) for cell in block) for block in scores),
+        cells=tuple(tuple(map(judge.metric.summarise, block)) for block in scores),
         settings={
             "batch_size": settings.batch_size,
             "target_std": [spread.std for spread in judge.spreads],
@@ -91,6 +93,12 @@ def rate(
     )
     _check_finite(table)
     return table
+
+
+def _by_cell(found: list[list[list[list[np.ndarray]]]]) -> list[list[list[np.ndarray]]]:
+    """From ranks, their batches, blocks, cells to blocks, cells, all batches in their order: ranks take turns."""
+    batches = [batch for turn in zip_longest(*found) for batch in turn if batch is not None]
+    return [[list(cell) for cell in zip(*block, strict=True)] for block in zip(*batches, strict=True)]
 
 
 def rate_block(

@@ -9,6 +9,7 @@ from distilnas.methods.dna.feeding import FEEDS
 from distilnas.methods.dna.losses import LOSSES
 from distilnas.methods.dna.sampling import SAMPLERS
 from distilnas.methods.dna.schedule import ORDERS
+from distilnas.runtime import ranks
 from distilnas.training.optim import OptimSettings
 
 
@@ -72,6 +73,7 @@ class DistillSettings:
                 f"distill.micro_batch must be at least 2 and divide distill.batch_size={self.batch_size}, "
                 f"got {self.micro_batch}; leave it out to take a batch as a whole."
             )
+        ranks.check_shares(self.batch_size, self.micro_batch)
         if self.cells_per_step is not None and self.cells_per_step < 1:
             raise UsageError(
                 f"distill.cells_per_step must be at least 1, got {self.cells_per_step}; null is all cells."
