@@ -1,6 +1,8 @@
 """The kept rating tables and scores of runs of the recipe ``rank``, and the true accuracies they are compared with."""
 
+import copy
 import json
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,15 @@ class Truth:
         self.names = list(self.columns.rows)
         self.accuracy = np.array(list(self.columns.numbers(accuracy).values()))
         self.macs = np.array(list(self.columns.numbers(macs).values()))
+
+    def among(self, names: Collection[str]) -> tuple["Truth", np.ndarray]:
+        """The truth of these networks alone, and where they stand among all, (n,) bool."""
+        there = np.array([name in names for name in self.names])
+        some = copy.copy(self)
+        some.__dict__.pop("baselines", None)
+        some.names = [name for name in self.names if name in names]
+        some.accuracy, some.macs = self.accuracy[there], self.macs[there]
+        return some, there
 
     @cached_property
     def baselines(self) -> dict[str, np.ndarray]:

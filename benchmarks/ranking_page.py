@@ -84,6 +84,16 @@ def metrics_table(truth: Truth) -> str:
     return markdown(TAUS, [*rows, *(row_of(name, [values], truth) for name, values in truth.baselines.items())])
 
 
+def zero_cost_table(truth: Truth) -> str:
+    """Scores of untrained networks on those that were scored, beside others on the same."""
+    scored = ranking.read_columns(RESULTS / "zero-cost" / "seed-0" / "zero-cost.csv", plain="score")
+    some, there = truth.among(scored.rows)
+    columns = {name: scored.numbers(name) for name in next(iter(scored.rows.values()))}
+    scores = {name: np.array([column[network] for network in some.names]) for name, column in columns.items()}
+    scores |= {name: many[0][there] for name, many in contenders(truth).items()}
+    return markdown(TAUS[:-1], [row_of(name, [values], some)[:-1] for name, values in scores.items()])
+
+
 def factors_table(truth: Truth) -> str:
     """One factor at a time, the paper's metric and the default."""
     rows = []
@@ -304,6 +314,7 @@ def main() -> None:
     truth = Truth(parser.parse_args().truth, space="nas-bench-macro", accuracy="mean_acc", macs="flops")
     tables = {
         "metrics": metrics_table,
+        "zero-cost": zero_cost_table,
         "factors": factors_table,
         "cuts": cuts_table,
         "sums": sums_table,

@@ -5,7 +5,7 @@
 1. ``RUNS/truth``: 24 networks drawn from the space, trained equally (a second ground truth for the ratings).
 2. ``RUNS/rank``: distillation under the teacher of the ranking study, ratings, one-shot supernet; compared with 1.
 3. Under each budget the winner by the default rating, by the paper's, by the one-shot supernet (best of as many
-   networks as block-wise ratings rate candidates), and the deepest near the budget.
+   networks as block-wise ratings rate candidates), and the deepest and the shallowest near the budget.
 4. ``RUNS/winners-BUDGET``: these and five random networks of the budget, retrained equally with every seed.
 
 What the page on the results needs is kept in ``results/search``.
@@ -35,7 +35,7 @@ from distilnas.tables import CellRatings, CostTable, RatingTable
 
 RESULTS = Path(__file__).parent / "results" / "search"
 BUDGETS = ("10M", "18M")
-NEAR = 0.9  # random networks, the one-shot supernet's and the deepest have at least this share of the budget
+NEAR = 0.9  # random networks, the one-shot supernet's and those by depth have at least this share of the budget
 EPOCHS = 5  # of the networks of a budget; those of the truth train for two
 PAPER = "relative_l1"
 METRICS = (DEFAULT, "stitched_sqrt_kl", PAPER, "cosine")
@@ -46,11 +46,11 @@ def distilnas(*arguments: str) -> None:
     subprocess.run((sys.executable, "-m", "distilnas", *arguments), check=True)
 
 
-def depth_table(space: SearchSpace) -> RatingTable:
-    """Every candidate rated by minus its depth: the solver then finds the deepest network, of equals the cheapest."""
+def depth_table(space: SearchSpace, sign: int) -> RatingTable:
+    """Every candidate rated by its depth times ``sign``: the solver then finds the shallowest (1) or deepest (-1)."""
     blocks = []
     for block in space.blocks:
-        ratings = [np.full(cell.shape, -float(cell.depth)) for cell in block.cells]
+        ratings = [np.full(cell.shape, float(sign * cell.depth)) for cell in block.cells]
         blocks.append(tuple(CellRatings(mean=r, stderr=0 * r, batches=r[None]) for r in ratings))
     return RatingTable(space=space.fingerprint, metric="depth", num_images=0, cells=tuple(blocks))
 
@@ -89,7 +89,8 @@ def winners(run: Path, given: tuple[str, ...], budget: str) -> dict[str, str]:
         choices = drawn(space, costs, near, space.num_candidates)
         loss = rank.one_shot_scores(choices).loss
         found["spos"] = space.architecture(choices[int(loss.argmin())])
-    found["deepest"] = solved(space, depth_table(space), costs, (near,))
+    for name, sign in (("deepest", -1), ("shallowest", 1)):
+        found[name] = solved(space, depth_table(space, sign), costs, (near,))
     agreed = {chosen: " = ".join(name for name in found if found[name] == chosen) for chosen in found.values()}
     return {names: str(chosen) for chosen, names in agreed.items()}
 

@@ -131,7 +131,7 @@ def run(case: Case, name: str, settings: BenchSettings) -> Report:
     features = teacher_features(best, images)
     alternatives["students alone"] = lambda step: student_steps(best, features, step)
     lead = settings.lead
-    times = interleave({n: _counted(work) for n, work in alternatives.items()}, turns=settings.turns, lead=lead)
+    times = interleave({n: counted(work) for n, work in alternatives.items()}, turns=settings.turns, lead=lead)
     ceiling = ceilings(settings)
     seconds = medians(times)
     macs = {n: setup.batch * v for n, v in _macs(setup, plain, counting_runs(turns=settings.turns, lead=lead)).items()}
@@ -212,7 +212,7 @@ class _Path(nn.Module):
         return self.body(x)
 
 
-def _counted(work: Callable[[int], object]) -> Callable[[], object]:
+def counted(work: Callable[[int], object]) -> Callable[[], object]:
     """``work`` at step 0, 1, ...: the same steps for every alternative."""
     steps = iter(range(1 << 30))
     return lambda: work(next(steps))

@@ -8,13 +8,12 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from distilnas.bench.distill import B7, QUICK, Case, Setup, make_states, our_step
+from distilnas.bench.distill import B7, QUICK, Case, Setup, counted, make_states, our_step
 from distilnas.bench.report import Report
 from distilnas.bench.settings import BenchSettings
 from distilnas.bench.timing import interleave
@@ -35,19 +34,19 @@ def run(name: str, settings: BenchSettings) -> Report:
         _join(folder, 0)
         try:
             alone, both = _training(settings, shared=False), _training(settings, shared=True)
-            numbers = count()
 
-            def together() -> None:
+            def together(step: int) -> None:
                 with ranks.shared(True):
-                    both(ranks.from_first(lambda: next(numbers)))
+                    both(ranks.from_first(lambda: step))
 
-            def on_two_threads() -> None:
+            def on_two_threads(step: int) -> None:
                 torch.set_num_threads(2)
-                alone(next(numbers))
+                alone(step)
                 torch.set_num_threads(1)
 
-            steps = {ONE: lambda: alone(next(numbers)), THREADS: on_two_threads, TWO: together}
-            times = interleave(steps, turns=settings.turns, lead=settings.lead)
+            steps = {ONE: alone, THREADS: on_two_threads, TWO: together}
+            works = {label: counted(work) for label, work in steps.items()}
+            times = interleave(works, turns=settings.turns, lead=settings.lead)
             with ranks.shared(True):
                 ranks.from_first(lambda: _END)
             second.join()

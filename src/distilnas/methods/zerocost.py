@@ -1,6 +1,7 @@
 """Scores of untrained networks from one batch, the baselines that cost almost nothing; higher is better in all.
 
-Every score works on a copy in double precision: the network's weights, buffers, gradients and mode stay as they are.
+Every score works on a copy: the network's weights, buffers, gradients and mode stay as they are. Where sums could
+overflow or cancel they are taken in double precision.
 Random initialisation is the caller's; average over seeds.
 """
 
@@ -25,7 +26,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
     (B, C, H, W) counts), R is the sum of the outputs and the score the sum over weights w of w * dR/dw. As in the
     second paper batch norm does nothing here, and only convolution and linear weights count.
     """
-    network = _copy(network)
+    network = _copy(network).double()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, _NORMS):
@@ -47,9 +48,9 @@ def jacob_cov(network: nn.Module, images: Tensor) -> float:
     """
     _check_batch(images)
     network = _copy(network)
-    inputs = images.double().requires_grad_()
+    inputs = images.float().clone().requires_grad_()
     (jacobian,) = torch.autograd.grad(network(inputs).sum(), inputs)
-    rows = jacobian.flatten(1)
+    rows = jacobian.double().flatten(1)
     rows = rows - rows.mean(1, keepdim=True)
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
     values = torch.linalg.eigvalsh(rows @ rows.T).clamp_min(0) + _JITTER
@@ -65,11 +66,11 @@ def naswot(network: nn.Module, images: Tensor) -> float:
     infinity, up to rounding, when two images switch all units alike. Batch norm uses the batch's statistics.
     """
     _check_batch(images)
-    network = _copy(network)
+    network = _copy(network).double()  # where no activation is fused into the layer before it
     kernel = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
 
     def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        on = (inputs[0].flatten(1) > 0).double()
+        on = (inputs[0].flatten(1) > 0).float()  # whole numbers: exact up to 2^24 units a layer
         kernel.add_(on @ on.T + (1 - on) @ (1 - on).T)
 
     layers = [module for module in network.modules() if isinstance(module, ACTIVATIONS)]
@@ -90,8 +91,8 @@ ZERO_COST: dict[str, Callable[[nn.Module, Tensor], float]] = {
 
 
 def _copy(network: nn.Module) -> nn.Module:
-    """In double precision, batch norm using the batch's statistics, nothing random (dropout, stochastic depth)."""
-    network = copy.deepcopy(network).double().requires_grad_().eval()
+    """In float32, batch norm using the batch's statistics, nothing random (dropout, stochastic depth)."""
+    network = copy.deepcopy(network).float().requires_grad_().eval()
     for module in network.modules():
         if isinstance(module, _NORMS):
             module.train()
