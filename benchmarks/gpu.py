@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py [OUT_FOLDER]
 
-The benchmarks are those of the CPU, with the sizes that they have for a GPU.
+The benchmarks are those of the CPU, with the sizes that they have for a GPU, but for those that never use one.
 """
 
 import subprocess
@@ -18,4 +18,5 @@ if __name__ == "__main__":
     if not torch.cuda.is_available():
         sys.exit("no CUDA device: the CPU's benchmarks are `make bench`")
     subprocess.run([sys.executable, "-m", "pytest", "tests/bench/test_bench_gpu.py"], check=True)
-    main(["--accelerator", "cuda", "--repeats", "3"], Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS / "cuda")
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS / "cuda"
+    main(["--accelerator", "cuda", "--repeats", "3"], out, without=("solve", "processes"))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from distilnas.bench import BENCHMARKS, BenchSettings, Report, benchmark
+from distilnas.bench.processes import ONE, THREADS, TWO
 from distilnas.bench.retrain import KINDS, data, gradients, network
 from distilnas.bench.scale import CASE, last_cells
 from distilnas.bench.scale import training as scale_training
@@ -90,6 +91,14 @@ def test_spaces_of_the_solver():
     deep = deepened(dna, 6)
     assert [len(block.cells) - len(old.cells) for block, old in zip(deep.blocks, dna.blocks, strict=True)] == [1] * 6
     assert all(block.cells[-1].num_paths == math.prod([6] * 6) == 46_656 for block in deep.blocks)
+
+
+def test_two_processes_take_turns_with_one_and_leave_nothing_behind():
+    threads = torch.get_num_threads()
+    report = benchmark("processes", CPU)
+    assert {name: len(times) for name, times in report.times.items()} == {ONE: 1, THREADS: 1, TWO: 1}
+    assert not torch.distributed.is_initialized()
+    assert torch.get_num_threads() == threads
 
 
 def test_names_and_settings():
