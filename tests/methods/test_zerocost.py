@@ -68,7 +68,7 @@ def test_jacob_cov_of_two_images_whose_gradients_correlate_by_r(correlation):
     rows = torch.tensor(np.stack([u, correlation * u + math.sqrt(1 - correlation**2) * v]))
     values = np.array([1 - correlation, 1 + correlation]) + 1e-5
     expected = -(np.log(values) + 1 / values).sum()
-    assert jacob_cov(Fixed(rows), torch.randn(2, 1, 2, 2)) == pytest.approx(expected, rel=1e-6)
+    assert jacob_cov(Fixed(rows), torch.randn(2, 1, 2, 2)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_jacob_cov_against_one_image_at_a_time_and_corrcoef():
@@ -82,7 +82,7 @@ def test_jacob_cov_against_one_image_at_a_time_and_corrcoef():
         network(x).sum().backward()
         rows.append(x.grad.flatten().numpy())  # type: ignore[union-attr]
     values = np.linalg.eigvalsh(np.corrcoef(rows)) + 1e-5
-    assert jacob_cov(network, batch) == pytest.approx(-(np.log(values) + 1 / values).sum(), rel=1e-6)
+    assert jacob_cov(network, batch) == pytest.approx(-(np.log(values) + 1 / values).sum(), rel=1e-9)
 
 
 def test_naswot_of_a_hand_made_case():

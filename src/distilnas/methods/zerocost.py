@@ -1,8 +1,7 @@
 """Scores of untrained networks from one batch, the baselines that cost almost nothing; higher is better in all.
 
 Every score works on a copy: the network's weights, buffers, gradients and mode stay as they are. Where sums could
-overflow or cancel they are taken in double precision.
-Random initialisation is the caller's; average over seeds.
+overflow or cancel they are taken in double precision. Random initialisation is the caller's; average over seeds.
 """
 
 import copy
@@ -44,11 +43,12 @@ def jacob_cov(network: nn.Module, images: Tensor) -> float:
 
     The rows of J (B, C*H*W) are the gradients of each image's summed outputs; v are the eigenvalues of their (B, B)
     correlation matrix, and the score is -sum(log(v + k) + 1 / (v + k)), k = 1e-5: highest where no two images have
-    alike gradients. Batch norm uses the batch's statistics, so a row also holds the image's effect on its batch.
+    alike gradients. Batch norm uses the batch's statistics, so a row also holds the image's effect on its batch. J is
+    taken in the precision of the network's weights.
     """
     _check_batch(images)
     network = _copy(network)
-    inputs = images.float().clone().requires_grad_()
+    inputs = images.to(next(network.parameters()).dtype, copy=True).requires_grad_()
     (jacobian,) = torch.autograd.grad(network(inputs).sum(), inputs)
     rows = jacobian.double().flatten(1)
     rows = rows - rows.mean(1, keepdim=True)
@@ -91,8 +91,8 @@ ZERO_COST: dict[str, Callable[[nn.Module, Tensor], float]] = {
 
 
 def _copy(network: nn.Module) -> nn.Module:
-    """In float32, batch norm using the batch's statistics, nothing random (dropout, stochastic depth)."""
-    network = copy.deepcopy(network).float().requires_grad_().eval()
+    """Batch norm using the batch's statistics, nothing random (dropout, stochastic depth)."""
+    network = copy.deepcopy(network).requires_grad_().eval()
     for module in network.modules():
         if isinstance(module, _NORMS):
             module.train()
