@@ -84,6 +84,46 @@ def test_biases_and_norms_are_not_decayed() -> None:
     assert {group["eps"] for group in optimizer.param_groups} == {1e-5}
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_restored_from_contiguous_state_in_channels_last_is_uninterrupted(name: str) -> None:
+    """A fused optimiser walks through weight, gradient and averages as they lie in memory."""
+    torch.manual_seed(0)
+    convs = [nn.Conv2d(5, 6, 3).to(memory_format=torch.channels_last) for _ in range(2)]
+    convs[1].load_state_dict(convs[0].state_dict())
+    whole, begun = (make_optimizer(conv, OptimSettings(optimizer=name, lr=0.1)) for conv in convs)
+    gradients = torch.randn(3, 6, 5, 3, 3)
+    for step, gradient in enumerate(gradients):
+        if step == 1:
+            state = begun.state_dict()
+            state["state"] = {
+                weight: {key: value.contiguous() for key, value in averages.items() if value is not None}
+                for weight, averages in state["state"].items()
+            }
+            begun = make_optimizer(convs[1], OptimSettings(optimizer=name, lr=0.1))
+            begun.load_state_dict(state)
+        for conv, optimizer in zip(convs, (whole, begun), strict=True):
+            assert conv.bias is not None
+            conv.weight.grad = gradient.to(memory_format=torch.channels_last)
+            conv.bias.grad = gradient[:, 0, 0, 0].clone()
+            optimizer.step()
+    assert torch.equal(convs[0].weight, convs[1].weight)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_weight_may_join_later(name: str) -> None:
+    """As single paths do: its first update is lr in each direction (Adam), lr times the gradient (SGD)."""
+    layers = [nn.Linear(3, 1, bias=False) for _ in range(2)]
+    optimizer = make_optimizer(nn.ModuleList(layers), OptimSettings(optimizer=name, lr=0.1))
+    before = layers[1].weight.detach().clone()
+    for present in (layers[:1], layers):
+        for layer in present:
+            layer.weight.grad = torch.tensor([[1.0, -2.0, 4.0]])
+        optimizer.step()
+    update = [0.1, -0.2, 0.4] if name == "sgd" else [0.1, -0.1, 0.1]
+    nesterov = 1.9 if name == "sgd" else 1  # of the first step: gradient + momentum * gradient
+    assert (before - layers[1].weight)[0].tolist() == pytest.approx([nesterov * u for u in update], rel=1e-5)
+
+
 def test_frozen_weights_are_left_out() -> None:
     module = nn.Linear(2, 2)
     module.weight.requires_grad_(False)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from timm.optim import create_optimizer_v2, list_optimizers
+import torch
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
@@ -63,11 +64,15 @@ class OptimSettings:
 def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
     """timm's optimiser over the module's trainable parameters; norms and biases are not decayed.
 
-    Raises ``UsageError`` where the optimiser refuses a value (a negative ``weight_decay``, ...).
+    Adam and AdamW are PyTorch's fused ones, which update a weight in one pass over memory (its fused SGD cannot take up
+    a weight later than others, as single paths do). Raises ``UsageError`` where the optimiser refuses a value (a
+    negative ``weight_decay``, ...).
     """
     extra: dict[str, Any] = {} if settings.eps is None else {"eps": settings.eps}
+    if get_optimizer_info(settings.optimizer).opt_class in (torch.optim.Adam, torch.optim.AdamW):
+        extra["fused"] = True
     try:
-        return create_optimizer_v2(
+        optimizer = create_optimizer_v2(
             module,
             opt=settings.optimizer,
             lr=settings.lr,
@@ -77,6 +82,16 @@ def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
         )
     except ValueError as error:
         raise UsageError(f"optimizer {settings.optimizer!r} refuses its settings: {error}. Change them.") from error
+    optimizer.register_load_state_dict_post_hook(_lay_out_as_weights)
+    return optimizer
+
+
+def _lay_out_as_weights(optimizer: Optimizer) -> None:
+    """Give restored averages the memory layout of their weights: fused optimisers walk through memory as it lies."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape:
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def make_scheduler(optimizer: Optimizer, settings: OptimSettings, *, epochs: int, steps_per_epoch: int) -> Scheduler:
