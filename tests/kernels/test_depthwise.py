@@ -100,6 +100,26 @@ def test_gradients_of_gradients():
     assert_close(second_gradients(fast, images), second_gradients(exact, images.double()), 1e-5)
 
 
+@pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+def test_the_images_gradient_of_the_weights_gradient(memory):
+    found = []
+    for layer, dtype in zip(pair(8), (torch.float32, torch.float64), strict=True):
+        images = channels_last(2, 8, 6, 6).to(dtype).contiguous(memory_format=memory).requires_grad_()
+        (dw,) = torch.autograd.grad(layer(images).square().sum(), layer.weight, create_graph=True)
+        found.append(torch.autograd.grad(dw.square().sum(), images)[0])
+    assert_close(found[:1], found[1:], 1e-5)
+
+
+def test_the_default_precision_does_not_matter():
+    fast, exact = pair(8)
+    images = channels_last(2, 8, 6, 6)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_close(gradients(fast, images), gradients(exact, images.double()), 1e-5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_mixed_precision():
     """Images and weight come in float32; the weight's gradient stays so."""
     fast, exact = pair(24, 5, 2)

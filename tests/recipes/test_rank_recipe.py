@@ -1,6 +1,8 @@
 """From images and a table of true accuracies to rank correlations, for block-wise ratings and the one-shot baseline."""
 
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from scipy.stats import kendalltau
 from tiny_run import CONFIG, write_images
 
 from distilnas.errors import UsageError
+from distilnas.methods.zerocost import ZERO_COST
 from distilnas.ranking import NetworkNames, rating_sums
 from distilnas.recipes.catalogue import load_settings, run_recipe
+from distilnas.recipes.ranking_truth import Truth
 from distilnas.space import SearchSpace
 from distilnas.tables import RatingTable
 
@@ -128,6 +132,24 @@ def test_zero_cost_scores_are_of_untrained_networks(ranked: tuple[Path, dict[str
     assert scores["1111"]["naswot"] > scores["0000"]["naswot"]
 
 
+def test_a_score_that_orders_nothing_is_left_out(config: Path) -> None:
+    """Such as the depth in a space of one depth."""
+    truth = Truth(load_settings(str(config)), seed=0)
+    ranked = truth.rank({"depth": np.ones(16), "place": np.arange(16.0)})
+    assert list(ranked) == ["place"]
+
+
+def test_a_zero_cost_score_that_is_not_finite_is_named(
+    ranked: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``naswot`` is minus infinity where two images switch all units alike."""
+    shutil.copytree(ranked[0], tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "seed-0" / "zero-cost")
+    monkeypatch.setitem(ZERO_COST, "naswot", lambda *_: -math.inf)
+    with pytest.raises(UsageError, match="zero-cost score naswot of 0000 is -inf; leave naswot out of zero_cost"):
+        run_recipe(load_settings(str(config)), tmp_path / "run")
+
+
 def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path) -> None:
     folder, summary = ranked
     times = {p: p.stat().st_mtime_ns for p in folder.rglob("step.json")}
@@ -140,7 +162,9 @@ def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path
     ("override", "words"),
     [
         ("metrics=[relativ_l1]", "did you mean 'relative_l1'"),
-        ("seeds=[]", "at least one metric and one seed"),
+        ("metrics=[]", "at least one metric"),
+        ("seeds=[]", "seeds must be distinct, at least one"),
+        ("seeds=[0,0]", "seeds must be distinct"),
         ("zero_cost=[naswott]", "unknown zero-cost score 'naswott'; did you mean 'naswot'"),
         ("ratings.fewer.images=24", "ratings.fewer.images=24 are more than the 16 images held out"),
         ("truth=nowhere.json", "nowhere.json"),

@@ -51,6 +51,7 @@ def test_parts_are_extended():
         ("data.validation=0", r"data\.validation must be above 0"),
         ("data.source=folder", r"data\.path is missing"),
         ("data=5", "setting data"),
+        ("retrain.clip_grad=-1", r"clip_grad must be positive \(null: no clipping\), got -1"),
         ("seed", "not an override"),
         ("=5", "not an override"),
     ],

@@ -118,11 +118,20 @@ def test_networks_that_are_not_there(config: Path, override: str, message: str) 
         load_settings(str(config), (override,)).listed(3)
 
 
+def test_names_of_drawn_networks_are_taken(config: Path) -> None:
+    space = SearchSpace.from_dict(SPACE)
+    *_, other = space.choices()
+    override = f"networks.random-2='{space.architecture(other)}'"
+    with pytest.raises(UsageError, match="networks has random-2, as those drawn are named; give other names"):
+        load_settings(str(config), (override,)).listed(3)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("number=-1", "there is no network to train"),
         ("seeds=[0,0]", "seeds must be distinct"),
+        ("seeds=[0,-1]", "not negative"),
         ("space={file: null, fitted: {}}", "space.fitted needs a teacher"),
     ],
 )

@@ -126,6 +126,29 @@ def test_interrupted_work_keeps_its_checkpoint_for_the_same_inputs_only(tmp_path
         assert run.finished("step", {"x": 2}) is None
 
 
+def test_interrupted_writes_are_removed_and_no_artefacts(tmp_path: Path) -> None:
+    with Run(tmp_path / "run") as run:
+        with pytest.raises(KeyboardInterrupt):
+            run.step("step", {}, Work(fails=True))
+        half = tmp_path / "run" / "step" / ".checkpoint.4x7c"  # as ``write_bytes`` leaves it when killed
+        half.write_bytes(b"half")
+        run.step("step", {}, Work())
+        assert not half.exists()
+        assert run.finished("step", {}) is not None
+
+
+def test_a_damaged_step_is_not_finished_while_it_is_done_again(tmp_path: Path) -> None:
+    def work(folder: Path) -> dict[str, Any]:
+        result = Work()(folder)
+        assert run.finished("step", {}) is None  # though the damaged file is whole again
+        return result
+
+    with Run(tmp_path / "run") as run:
+        run.step("step", {}, Work())
+        _truncate(tmp_path / "run" / "step" / "sub" / "out.txt")
+        run.step("step", {}, work)
+
+
 def test_record_can_be_read_without_us(tmp_path: Path) -> None:
     with Run(tmp_path / "run") as run:
         run.step("step", {"x": 1}, Work())

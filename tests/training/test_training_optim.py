@@ -124,6 +124,22 @@ def test_a_weight_may_join_later(name: str) -> None:
     assert (before - layers[1].weight)[0].tolist() == pytest.approx([nesterov * u for u in update], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_weight_with_gaps_in_memory(name: str) -> None:
+    """As a slice of another has them: the update is that of a copy without gaps."""
+    torch.manual_seed(0)
+    sliced = nn.Linear(3, 4, bias=False)
+    dense = nn.Linear(3, 4, bias=False)
+    sliced.weight = nn.Parameter(torch.randn(4, 6)[:, ::2])
+    with torch.no_grad():
+        dense.weight.copy_(sliced.weight)
+    gradient = torch.randn(4, 3)
+    for layer in (sliced, dense):
+        layer.weight.grad = gradient.clone()
+        make_optimizer(layer, OptimSettings(optimizer=name, lr=0.1)).step()
+    assert torch.allclose(sliced.weight, dense.weight, rtol=1e-6)
+
+
 def test_frozen_weights_are_left_out() -> None:
     module = nn.Linear(2, 2)
     module.weight.requires_grad_(False)
@@ -149,3 +165,10 @@ def test_settings_are_checked(changes: dict[str, Any], words: str) -> None:
 def test_what_the_optimiser_refuses_is_said() -> None:
     with pytest.raises(UsageError, match="optimizer 'sgd' refuses its settings: Nesterov"):
         make_optimizer(nn.Linear(2, 2), OptimSettings(optimizer="sgd", momentum=0.0))
+    with pytest.raises(UsageError, match="optimizer 'fusedadam' refuses its settings: .*APEX"):
+        make_optimizer(nn.Linear(2, 2), OptimSettings(optimizer="fusedadam"))
+
+
+def test_nothing_to_train() -> None:
+    with pytest.raises(UsageError, match="nothing to train: all weights are frozen"):
+        make_optimizer(nn.Linear(2, 2).requires_grad_(False), OptimSettings())

@@ -64,7 +64,8 @@ def _by_batch(norm: Any) -> bool:
 def _affine(norm: Any) -> tuple[Tensor, Tensor]:
     """Scale and shift; 1 and 0 where the layer has none."""
     if norm.weight is None:
-        return torch.ones(norm.num_features), torch.zeros(norm.num_features)
+        ones = torch.ones(norm.num_features, dtype=torch.float32, device="cpu")
+        return ones, torch.zeros_like(ones)
     return norm.weight, norm.bias
 
 

@@ -26,7 +26,8 @@ class DepthwiseConv2d(nn.Conv2d):
         dtype = torch.get_autocast_dtype("cpu") if autocast else input.dtype
         if dtype not in DTYPES or not (autocast or weight.dtype == dtype):
             return super()._conv_forward(input, weight, bias)
-        return _Depthwise.apply(input.to(dtype), weight, self.stride, self.padding, self.dilation)
+        input = input.to(dtype).contiguous(memory_format=torch.channels_last)
+        return _Depthwise.apply(input, weight, self.stride, self.padding, self.dilation)
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:
@@ -42,7 +43,7 @@ def is_depthwise(conv: nn.Conv2d) -> bool:
 
 
 class _Depthwise(torch.autograd.Function):
-    """``conv2d`` in the input's precision; the weight's gradient is of the weight's."""
+    """``conv2d`` of a channels-last input, in its precision; the weight's gradient is of the weight's."""
 
     @staticmethod
     def forward(
@@ -53,7 +54,6 @@ class _Depthwise(torch.autograd.Function):
         padding: tuple[int, int],
         dilation: tuple[int, int],
     ) -> Tensor:
-        input = input.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(input, weight)
         ctx.stride, ctx.padding, ctx.dilation = stride, padding, dilation
         return F.conv2d(input, weight.to(input.dtype), None, stride, padding, dilation, len(weight))
@@ -92,6 +92,6 @@ def _grad_input(shape: _Shape, input: Tensor, grad: Tensor, weight: Tensor) -> T
 
 
 def _grad_weight(shape: _Shape, input: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
-    dw = torch.empty(weight.shape)
+    dw = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
     call("depthwise_grad_weight", shape, input, grad, dw)
     return dw.to(weight.dtype)

@@ -16,7 +16,8 @@ class PointwiseConv2d(nn.Conv2d):
     """A 1x1 ``nn.Conv2d`` that is fast on the CPU in channels-last memory; made by ``use_fast_kernels``.
 
     State and results are those of ``nn.Conv2d`` within rounding. A frozen weight is cast once for all passes under
-    autocast (a copy in that precision is kept); it is cast anew when it has changed.
+    autocast (a copy in that precision is kept); it is cast anew when it has changed, unless through ``weight.data``,
+    of which PyTorch takes no note.
     """
 
     _kept: tuple[tuple[int, int, torch.dtype], Tensor] | None = None

@@ -80,8 +80,8 @@ class DnaRun(TaughtRun):
             log = distill(supernet, self.teacher_blocks, settings, loop, device=self.device, seed=self.settings.seed)
             tensors = {key: value.detach().cpu().contiguous() for key, value in supernet.state_dict().items()}
             write_bytes(folder / "supernet.safetensors", save(tensors))
-            before = finish_training(folder, log)
-            return {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}} | before
+            result = {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}}
+            return result | finish_training(folder, log)
 
         keys = {"teacher": self.teacher().key, "space": self.space().key, "distill": self._plain("distill")}
         return self._step("distill", keys, work, together=True)

@@ -20,7 +20,7 @@ from distilnas.data import (
 )
 from distilnas.files import write_json
 from distilnas.recipes import inputs as given
-from distilnas.recipes.settings import DataSettings, RuntimeSettings
+from distilnas.recipes.settings import DataSettings, RuntimeSettings, check_seeds
 from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, SilentProgress
@@ -57,6 +57,7 @@ class Materials:
         rating_images: int = 0,
         progress: Progress | None = None,
     ) -> None:
+        check_seeds([seed])
         self.data, self.runtime, self.seed, self.preprocessing = data, runtime, seed, preprocessing
         self.rating_images = rating_images
         self.progress = progress or SilentProgress()
@@ -137,9 +138,11 @@ class Materials:
 
 
 def finish_training(folder: Path, log: TrainingLog | None) -> dict[str, float]:
-    """Write the training's history and remove its checkpoint; the seconds that interrupted processes spent on it."""
+    """Write the training's history, then remove its checkpoint: the last act of a step, which may fail until then.
+
+    Returns the seconds that interrupted processes spent on it.
+    """
+    if log is not None:
+        write_json(folder / "history.json", asdict(log))
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    if log is None:
-        return {}
-    write_json(folder / "history.json", asdict(log))
-    return {"seconds_before": log.seconds_before}
+    return {} if log is None else {"seconds_before": log.seconds_before}

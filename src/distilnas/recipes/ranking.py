@@ -4,6 +4,7 @@ Each seed is a DNA run in ``seed-S`` as far as its supernet; every metric rates 
 summed for every network of the truth and compared. The one-shot baseline (SPOS) sees the same images.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -115,6 +116,7 @@ class RankRun(DnaRun):
                         network = StudentNet(self.search_space.architecture(choice))
                     network = self.device.module(network)
                     scores[name] = {score: ZERO_COST[score](network, images) for score in self.asked.zero_cost}
+                    _check_finite(name, scores[name])
                     task.advance()
             write_json(folder / "scores.json", scores)
             return {"num_networks": len(scores)}
@@ -139,7 +141,7 @@ class RankRun(DnaRun):
             if untrained:
                 rows = ranking.read_columns(untrained.folder / "scores.json", plain="score")
                 scores |= {score: _in_order(rows.numbers(score), self.networks) for score in self.asked.zero_cost}
-            records = {name: self.truth.rank(name, values, folder) for name, values in scores.items()}
+            records = self.truth.rank(scores, folder)
             if self.asked.fit is not None:
                 fitted = {name: self.truth.rank_fitted(name, tables[name], self.networks, folder) for name in tables}
                 records |= {f"{name}_fitted": record for name, record in fitted.items()}
@@ -156,8 +158,7 @@ class RankRun(DnaRun):
         choices = list(self.networks.values())
         depth = {"depth": ranking.depth_scores(self.search_space, choices)}
         sizes = {cost: ranking.cost_scores(self.search_space, self.costs, cost, choices) for cost in self.costs.costs}
-        found = {name: values for name, values in (sizes | depth).items() if name in BASELINES}
-        return {name: self.truth.rank(name, values) for name, values in found.items()}
+        return self.truth.rank({name: values for name, values in (sizes | depth).items() if name in BASELINES})
 
     def _new_one_shot(self) -> spos.OneShot:
         number = len(self.data().result["classes"])
@@ -175,7 +176,8 @@ def run_rank(
         )
     progress = progress or SilentProgress()
     seeds = [_run_seed(settings, seed, folder / f"seed-{seed}", progress) for seed in settings.seeds]
-    records = {name: [seed["ranking"][name] for seed in seeds] for name in seeds[0]["ranking"]}
+    names = [name for name in seeds[0]["ranking"] if all(name in seed["ranking"] for seed in seeds)]
+    records = {name: [seed["ranking"][name] for seed in seeds] for name in names}
     summary = {
         "run": folder.name,
         "recipe": settings.recipe,
@@ -218,6 +220,12 @@ def _run_seed(settings: RankSettings, seed: int, folder: Path, progress: Progres
         finish=finish,
         until=None,
     )
+
+
+def _check_finite(network: str, scores: Mapping[str, float]) -> None:
+    for score, value in scores.items():
+        if not math.isfinite(value):
+            raise UsageError(f"the zero-cost score {score} of {network} is {value}; leave {score} out of zero_cost.")
 
 
 def _in_order(scores: Mapping[str, float], names: Mapping[str, Any]) -> np.ndarray:

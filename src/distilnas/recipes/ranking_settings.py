@@ -8,7 +8,7 @@ from distilnas.errors import UsageError, nearest
 from distilnas.methods import spos
 from distilnas.methods.dna import RateSettings
 from distilnas.methods.zerocost import ZERO_COST
-from distilnas.recipes.settings import Settings, plain
+from distilnas.recipes.settings import Settings, check_seeds, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,9 @@ class RankSettings:
     fit: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.metrics or not self.seeds:
-            raise UsageError("a ranking needs at least one metric and one seed: set metrics and seeds.")
+        if not self.metrics:
+            raise UsageError("a ranking needs at least one metric: set metrics.")
+        check_seeds(self.seeds)
         for score in self.zero_cost:
             if score not in ZERO_COST:
                 raise UsageError(f"unknown zero-cost score {score!r}; {nearest(score, ZERO_COST)}")

@@ -47,10 +47,13 @@ class Truth:
         digits = find_space(self._asked.digits) if self._asked.digits else None
         return ranking.NetworkNames(space, digits).choices(self.columns.rows)
 
-    def rank(self, name: str, scores: np.ndarray, folder: Path | None = None) -> dict[str, Any]:
-        """How ``scores`` (n,), higher is better and in the file's order, rank all networks; the plot goes to
-        ``folder``."""
-        return self._rank(name, scores, self.columns, folder)
+    def rank(self, scores: Mapping[str, np.ndarray], folder: Path | None = None) -> dict[str, dict[str, Any]]:
+        """How each of ``scores``, (n,), higher is better and in the file's order, ranks all networks.
+
+        Plots go to ``folder``. A score that is the same for all networks orders none and is left out.
+        """
+        ordering = {name: values for name, values in scores.items() if np.ptp(values) > 0}
+        return {name: self._rank(name, values, self.columns, folder) for name, values in ordering.items()}
 
     def rank_fitted(
         self, name: str, ratings: RatingTable, choices: Mapping[str, Choice], folder: Path

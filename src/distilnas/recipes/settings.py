@@ -1,5 +1,6 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -172,6 +173,12 @@ class RuntimeSettings:
     workers: int = 0
     threads: int | None = None
     checkpoint_seconds: float | None = 30.0
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise ``UsageError`` unless there is a seed, none twice and none negative."""
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UsageError(f"seeds must be distinct, at least one and not negative, got {list(seeds)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,9 +80,8 @@ class StudentRun(ABC):
                 **self._materials.training_inputs(folder, self.splits),
             )
             save_student(folder, trained.model, classes=classes, preprocessing=self.preprocessing.to_dict())  # type: ignore[arg-type]
-            before = finish_training(folder, trained.log)
             counts = profile(trained.model, self.preprocessing.resolution)
-            return asdict(counts) | {"architecture": str(found)} | before
+            return asdict(counts) | {"architecture": str(found)} | finish_training(folder, trained.log)
 
         keys = {"data": self.data().key, "architecture": str(found), "retrain": plain(asdict(self.training))}
         keys |= {"preprocessing": self.preprocessing.to_dict()} | ({"start": start.key} if start else {})

@@ -31,10 +31,10 @@ class TaughtRun(StudentRun):
         def work(folder: Path) -> dict[str, Any]:
             model, log = materials.fit_teacher(folder, self.splits)
             given.save_teacher(model, folder)
-            before = finish_training(folder, log)
             result = materials.describe_teacher(model)
             self._show_blocks(result)
-            return result | {"val_top1": materials.accuracy(model, self.splits.validation)} | before
+            result["val_top1"] = materials.accuracy(model, self.splits.validation)
+            return result | finish_training(folder, log)
 
         own = materials.own.key if materials.own else None
         keys = {"data": self.data().key, "teacher": materials.teacher.to_dict(), "own": own}

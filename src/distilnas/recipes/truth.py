@@ -18,7 +18,7 @@ from distilnas.methods.spos.sampling import uniform
 from distilnas.ranking import NetworkNames, mean_stderr
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.running import drive, write_results
-from distilnas.recipes.settings import DataSettings, RuntimeSettings, SpaceSettings, plain
+from distilnas.recipes.settings import DataSettings, RuntimeSettings, SpaceSettings, check_seeds, plain
 from distilnas.recipes.spaces import named_space
 from distilnas.recipes.students import StudentRun
 from distilnas.runtime.progress import Progress, SilentProgress
@@ -57,8 +57,7 @@ class TruthSettings:
     def __post_init__(self) -> None:
         if self.number < 0 or self.number + len(self.networks) < 1:
             raise UsageError(f"there is no network to train: set number (got {self.number}) or networks.")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UsageError(f"seeds must be distinct and at least one, got {list(self.seeds)}.")
+        check_seeds(self.seeds)
         if self.space.fitted is not None:
             raise UsageError("space.fitted needs a teacher to fit to; give space.preset or space.file.")
 
@@ -76,9 +75,11 @@ class TruthSettings:
         found = {name: space.architecture(names.choice(text)) for name, text in self.networks.items()}
         if len(set(found.values())) < len(found):
             raise UsageError(f"networks name the same network twice: {', '.join(found)}; every network may stand once.")
-        for architecture in self._drawn(space, num_classes, set(found.values())):
-            found[f"random-{len(found) - len(self.networks) + 1}"] = architecture
-        return found
+        drawn = self._drawn(space, num_classes, set(found.values()))
+        named = {f"random-{number}": architecture for number, architecture in enumerate(drawn, start=1)}
+        if taken := found.keys() & named.keys():
+            raise UsageError(f"networks has {', '.join(sorted(taken))}, as those drawn are named; give other names.")
+        return found | named
 
     def _drawn(self, space: SearchSpace, num_classes: int, known: set[Architecture]) -> list[Architecture]:
         costs = cost_table(space, resolution=self.data.resolution or RESOLUTION, num_classes=num_classes)
@@ -149,9 +150,13 @@ def run_truth(
     if until is not None:
         raise UsageError(f"the recipe 'truth' runs whole, it has no step {until!r}; use distilnas run.")
     progress = progress or SilentProgress()
-    materials = [_materials(settings, seed, progress) for seed in settings.seeds]
-    networks = settings.listed(len(materials[0].splits.train.classes))
-    seeds = [_run_seed(settings, networks, given, folder / f"seed-{given.seed}") for given in materials]
+    materials = _materials(settings, settings.seeds[0], progress)
+    networks = settings.listed(len(materials.splits.train.classes))
+    seeds = []
+    for seed in settings.seeds:
+        if seed != materials.seed:  # in place of the last ones: each keeps its decoded images
+            materials = _materials(settings, seed, progress)
+        seeds.append(_run_seed(settings, networks, materials, folder / f"seed-{seed}"))
     truth = {str(found): _row(name, [rows[name] for rows in seeds]) for name, found in networks.items()}
     summary = {
         "run": folder.name,
@@ -162,7 +167,7 @@ def run_truth(
         "seconds": {"retrain": round(sum(row["seconds"] for rows in seeds for row in rows.values()), 1)},
         "artefacts": {"truth": "truth.json"},
         "provenance": provenance(
-            seed=settings.draw_seed, config_hash=key_of(settings.to_dict()), device=materials[0].device.name
+            seed=settings.draw_seed, config_hash=key_of(settings.to_dict()), device=materials.device.name
         ),
     }
     write_results(folder, truth=truth, summary=summary)

@@ -156,13 +156,15 @@ class Run:
         return done
 
     def _prepare(self, folder: Path, key: str) -> None:
-        """Keep what an interrupted attempt with the same key left; remove anything else."""
+        """Keep what an interrupted attempt with the same key left, but for half-written files; remove anything else."""
         marker = folder / "started.json"
-        same = _read_record(marker).get("key") == key
-        if folder.exists() and not same:
+        if _read_record(marker).get("key") == key:
+            for path in (folder / _RECORD, *folder.rglob(".*")):  # a record here is of files since damaged
+                path.unlink(missing_ok=True)
+            return
+        if folder.exists():
             shutil.rmtree(folder)
-        if not same:
-            write_json(marker, {"key": key})
+        write_json(marker, {"key": key})
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class ClassifierSettings:
         ranks.check_shares(self.batch_size, self.micro_batch, even=self.mixes)
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"ema must be between 0 and 1, got {self.ema}.")
+        if self.clip_grad is not None and self.clip_grad <= 0:
+            raise UsageError(f"clip_grad must be positive (null: no clipping), got {self.clip_grad}.")
 
     @property
     def mixes(self) -> bool:

@@ -64,13 +64,16 @@ class OptimSettings:
 def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
     """timm's optimiser over the module's trainable parameters; norms and biases are not decayed.
 
-    Adam and AdamW are PyTorch's fused ones, which update a weight in one pass over memory (its fused SGD cannot take up
-    a weight later than others, as single paths do). Raises ``UsageError`` where the optimiser refuses a value (a
-    negative ``weight_decay``, ...).
+    Adam and AdamW are PyTorch's fused ones, which update a weight in one pass over its memory, where that has no gaps
+    (its fused SGD cannot take up a weight later than others, as single paths do). Raises ``UsageError`` where nothing
+    is trainable and where the optimiser refuses a value (a negative ``weight_decay``, ...).
     """
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    if not weights:
+        raise UsageError("there is nothing to train: all weights are frozen (requires_grad is false).")
     extra: dict[str, Any] = {} if settings.eps is None else {"eps": settings.eps}
     if get_optimizer_info(settings.optimizer).opt_class in (torch.optim.Adam, torch.optim.AdamW):
-        extra["fused"] = True
+        extra["fused"] = all(torch.ops.aten.is_non_overlapping_and_dense(weight) for weight in weights)
     try:
         optimizer = create_optimizer_v2(
             module,
@@ -80,7 +83,7 @@ def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
             momentum=settings.momentum,
             **extra,
         )
-    except ValueError as error:
+    except (ValueError, AssertionError, ImportError) as error:
         raise UsageError(f"optimizer {settings.optimizer!r} refuses its settings: {error}. Change them.") from error
     optimizer.register_load_state_dict_post_hook(_lay_out_as_weights)
     return optimizer
