@@ -16,7 +16,8 @@ class DistilnasError(Exception):
 
 
 class UsageError(DistilnasError):
-    """The command, a setting, a file or the data is wrong; nothing was changed."""
+    """Something that the user can mend: a command, setting, file or data, a diverged loss, a full disk. What was
+    finished stays."""
 
     exit_code = 2
 

@@ -111,9 +111,7 @@ def _shrink(bench: Bench, settings: DnadSettings, search: DartsSearch) -> StepFo
     return StepForecast(
         name="search",
         works=(
-            Work(
-                compute=shrink.epochs * steps * probed.seconds(), load=load, fixed=start + probed.start, parallel=True
-            ),
+            Work(compute=shrink.epochs * steps * probed.seconds(), load=load, fixed=start + probed.start),
             testing_work(bench, tested, "rating", snapshots),
         ),
         memory_mb=bench.memory(probed),
@@ -142,7 +140,6 @@ def _bilevel(bench: Bench, settings: DnadSettings, search: DartsSearch) -> StepF
                 compute=bilevel.epochs * steps * probed.seconds(),
                 load=load,
                 fixed=2 * start + probed.start,  # a loader for each half
-                parallel=True,
             ),
             testing_work(bench, tested, "rating", 1),
         ),

@@ -98,8 +98,8 @@ def _joined(recipe: str, parts: list[Part], devices: int, workers: int) -> Forec
     if devices > 1:
         shared = ", ".join(step.name for part in parts for step in part.named if step.parallel)
         assumptions.append(
-            f"A run uses one device today. {devices} devices are a projection: the computing of {shared} divided by "
-            f"{devices} at {EFFICIENCY:.0%} efficiency; loading, tests and solving are not divided."
+            f"{devices} devices are a projection from one: the computing of {shared} divided by {devices} at "
+            f"{EFFICIENCY:.0%} efficiency; nothing else is divided."
         )
     return Forecast(
         recipe=recipe,
