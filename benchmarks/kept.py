@@ -1,8 +1,8 @@
 """The kept rating tables and scores of runs of the recipe ``rank``, and the true accuracies they are compared with."""
 
-import copy
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,19 @@ from distilnas.tables.csv import read_ratings_csv
 
 
 class Truth:
-    """A file of networks of ``space``, their accuracies (percent) and MACs, in columns of these names."""
+    """Networks of a space, their accuracies (percent) and MACs, in columns of these names."""
 
-    def __init__(self, path: Path, *, space: str, accuracy: str, macs: str) -> None:
-        self.space = find_space(space)
-        self.columns = ranking.read_columns(path, plain=accuracy)
-        self.names = list(self.columns.rows)
-        self.accuracy = np.array(list(self.columns.numbers(accuracy).values()))
-        self.macs = np.array(list(self.columns.numbers(macs).values()))
+    def __init__(self, columns: ranking.Columns, *, space: str, accuracy: str, macs: str) -> None:
+        self._named = {"space": space, "accuracy": accuracy, "macs": macs}
+        self.columns, self.space = columns, find_space(space)
+        self.names = list(columns.rows)
+        self.accuracy = np.array(list(columns.numbers(accuracy).values()))
+        self.macs = np.array(list(columns.numbers(macs).values()))
 
-    def among(self, names: Collection[str]) -> tuple["Truth", np.ndarray]:
-        """The truth of these networks alone, and where they stand among all, (n,) bool."""
-        there = np.array([name in names for name in self.names])
-        some = copy.copy(self)
-        some.__dict__.pop("baselines", None)
-        some.names = [name for name in self.names if name in names]
-        some.accuracy, some.macs = self.accuracy[there], self.macs[there]
-        return some, there
+    def among(self, names: Collection[str]) -> "Truth":
+        """The truth of these networks alone."""
+        rows = {name: row for name, row in self.columns.rows.items() if name in names}
+        return Truth(replace(self.columns, rows=rows), **self._named)
 
     @cached_property
     def baselines(self) -> dict[str, np.ndarray]:

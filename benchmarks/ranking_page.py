@@ -86,11 +86,9 @@ def metrics_table(truth: Truth) -> str:
 
 def zero_cost_table(truth: Truth) -> str:
     """Scores of untrained networks on those that were scored, beside others on the same."""
-    scored = ranking.read_columns(RESULTS / "zero-cost" / "seed-0" / "zero-cost.csv", plain="score")
-    some, there = truth.among(scored.rows)
-    columns = {name: scored.numbers(name) for name in next(iter(scored.rows.values()))}
-    scores = {name: np.array([column[network] for network in some.names]) for name, column in columns.items()}
-    scores |= {name: many[0][there] for name, many in contenders(truth).items()}
+    folder = RESULTS / "zero-cost" / "seed-0"
+    some = truth.among(ranking.read_columns(folder / "zero-cost.csv", plain="score").rows)
+    scores = Kept(folder, some).columns("zero-cost") | {name: many[0] for name, many in contenders(some).items()}
     return markdown(TAUS[:-1], [row_of(name, [values], some)[:-1] for name, values in scores.items()])
 
 
@@ -311,7 +309,8 @@ def main() -> None:
     """Refresh tables and pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("truth", type=Path, help="the published table")
-    truth = Truth(parser.parse_args().truth, space="nas-bench-macro", accuracy="mean_acc", macs="flops")
+    columns = ranking.read_columns(parser.parse_args().truth, plain="mean_acc")
+    truth = Truth(columns, space="nas-bench-macro", accuracy="mean_acc", macs="flops")
     tables = {
         "metrics": metrics_table,
         "zero-cost": zero_cost_table,

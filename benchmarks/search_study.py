@@ -2,7 +2,8 @@
 
     python -m benchmarks.search_study RUNS --images c10 --teacher teacher.safetensors
 
-1. ``RUNS/truth``: 24 networks drawn from the space, trained equally (a second ground truth for the ratings).
+1. ``RUNS/truth``, ``RUNS/truth-5-epochs``: 24 networks drawn from the space, trained equally (a second ground truth
+   for the ratings), and trained again for longer.
 2. ``RUNS/rank``: distillation under the teacher of the ranking study, ratings, one-shot supernet; compared with 1.
 3. Under each budget the winner by the default rating, by the paper's, by the one-shot supernet (best of as many
    networks as block-wise ratings rate candidates), and the deepest and the shallowest near the budget.
@@ -36,7 +37,8 @@ from distilnas.tables import CellRatings, CostTable, RatingTable
 RESULTS = Path(__file__).parent / "results" / "search"
 BUDGETS = ("10M", "18M")
 NEAR = 0.9  # random networks, the one-shot supernet's and those by depth have at least this share of the budget
-EPOCHS = 5  # of the networks of a budget; those of the truth train for two
+EPOCHS = 5  # of the networks of a budget
+TRUTHS = {"truth": 2, "truth-5-epochs": EPOCHS}
 PAPER = "relative_l1"
 METRICS = (DEFAULT, "stitched_sqrt_kl", PAPER, "cosine")
 
@@ -103,13 +105,15 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="teacher.safetensors of the ranking study")
     parser.add_argument("--seeds", default="[0]")
     asked = parser.parse_args()
-    truth = asked.runs / "truth"
-    distilnas("run", "truth-small-images", "--run", str(truth), f"data.path={asked.images}")
+    trained = f"data.path={asked.images}"
+    for name, epochs in TRUTHS.items():
+        distilnas("run", "truth-small-images", "--run", str(asked.runs / name), trained, f"retrain.epochs={epochs}")
+        write_json(RESULTS / f"{name}.json", read_json(asked.runs / name / "truth.json"))
     given = (
         f"dna.data.path={asked.images}",
         f"dna.teacher.weights={asked.teacher}",
         "dna.teacher.fit=null",
-        f"truth={truth / 'truth.json'}",
+        f"truth={asked.runs / 'truth' / 'truth.json'}",
         f"metrics=[{','.join(METRICS)}]",
         "zero_cost=[synflow,jacob_cov,naswot]",
         *SPOS,
@@ -117,14 +121,13 @@ def main() -> None:
     ranked = asked.runs / "rank"
     distilnas("run", "rank-small-images", "--run", str(ranked), *given)
     keep(ranked, RESULTS)
-    write_json(RESULTS / "truth.json", read_json(truth / "truth.json"))
     for budget in BUDGETS:
         folder = asked.runs / f"winners-{budget}"
         chosen = winners(ranked, given, budget)
         least = f"min_macs={int(NEAR * parse_amount(budget))}"
         overrides = (f"networks={json.dumps(chosen)}", "number=5", least, f"max_macs={budget}")
         overrides += (f"seeds={asked.seeds}", f"retrain.epochs={EPOCHS}")
-        distilnas("run", "truth-small-images", "--run", str(folder), f"data.path={asked.images}", *overrides)
+        distilnas("run", "truth-small-images", "--run", str(folder), trained, *overrides)
         write_json(RESULTS / f"winners-{budget}.json", read_json(folder / "truth.json"))
 
 

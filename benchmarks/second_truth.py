@@ -6,37 +6,42 @@ import numpy as np
 
 from benchmarks.kept import Kept, Truth, kept_seeds
 from benchmarks.pages import markdown
+from benchmarks.search_study import RESULTS, TRUTHS
 from distilnas import ranking
 from distilnas.files import read_json
 
-RESULTS = Path(__file__).parent / "results" / "search"
-
 
 def second_table() -> str:
-    """How every score orders the networks drawn from the second space."""
-    truth = Truth(RESULTS / "truth.json", space="small-images", accuracy="accuracy", macs="macs")
+    """How every score orders the networks drawn from the second space, after short and after longer trainings."""
+    truths = {epochs: _truth(RESULTS / f"{name}.json") for name, epochs in TRUTHS.items()}
+    shortest, *_ = truths.values()
     scores: dict[str, np.ndarray] = {}
-    for kept in kept_seeds(RESULTS / "rank", truth):
+    for kept in kept_seeds(RESULTS / "rank", shortest):
         scores |= {metric: kept.scores(metric) for metric in _rated(kept)}
         scores |= {f"SPOS: {what}": values for what, values in kept.one_shot.items()}
         scores |= kept.columns("zero-cost")
-    scores |= truth.baselines
-    return markdown(["score", "tau", "95 % interval", "rho"], [_row(*item, truth) for item in scores.items()])
+    scores |= shortest.baselines
+    shown = {label: [cell for truth in truths.values() for cell in _tau(scores[label], truth)] for label in scores}
+    header = ["score", *(f"{what}, {epochs} epochs" for epochs in truths for what in ("tau", "95 % interval", "rho"))]
+    return markdown(header, [[label, *cells] for label, cells in shown.items()])
 
 
 def winners_table() -> str:
     """Under each budget the network of every way of choosing, beside networks drawn at random."""
     rows = []
     for path in sorted(RESULTS.glob("winners-*.json")):
+        budget = path.stem.split("-")[1]
         networks = sorted(read_json(path).values(), key=lambda row: -row["accuracy"])
         drawn = [row["accuracy"] for row in networks if row["name"].startswith("random")]
         mean, error = ranking.mean_stderr(drawn)
         for row in networks:
-            lead = "" if row["name"].startswith("random") else f"{row['accuracy'] - mean:+.2f}"
+            lead = row["accuracy"] - mean
+            ahead = ["", ""] if row["name"].startswith("random") else [f"{lead:+.2f}", f"{lead / error:+.1f}"]
             size = [f"{row['macs'] / 1e6:.2f}", f"{row['params'] / 1e3:.0f}"]
-            rows.append([path.stem.split("-")[1], row["name"], f"{row['accuracy']:.2f}", lead, *size])
-        rows.append([path.stem.split("-")[1], f"mean of {len(drawn)} random", f"{mean:.2f} ± {error:.2f}", "", "", ""])
-    return markdown(["MACs at most", "chosen by", "test top-1, %", "above the mean", "M MACs", "k parameters"], rows)
+            rows.append([budget, row["name"], f"{row['accuracy']:.2f}", *ahead, *size])
+        rows.append([budget, f"mean of {len(drawn)} random", f"{mean:.2f} ± {error:.2f}", "", "", "", ""])
+    header = ["MACs at most", "chosen by", "test top-1, %", "above the mean", "in its standard errors"]
+    return markdown([*header, "M MACs", "k parameters"], rows)
 
 
 def _rated(kept: Kept) -> list[str]:
@@ -44,7 +49,13 @@ def _rated(kept: Kept) -> list[str]:
     return sorted(path.stem for path in kept.folder.glob("*.csv") if path.stem not in ("one-shot", "zero-cost"))
 
 
-def _row(label: str, values: np.ndarray, truth: Truth) -> list[str]:
+def _truth(path: Path) -> Truth:
+    columns = ranking.read_columns(path, plain="accuracy")
+    return Truth(columns, space="small-images", accuracy="accuracy", macs="macs")
+
+
+def _tau(values: np.ndarray, truth: Truth) -> list[str]:
+    """Kendall's tau, its interval, Spearman's rho."""
     found = ranking.correlate(values, truth.accuracy)
     low, high = ranking.intervals(values, truth.accuracy, seed=0)["kendall_tau"] or (np.nan, np.nan)
-    return [label, f"{found.kendall_tau:.3f}", f"{low:.2f} to {high:.2f}", f"{found.spearman_rho:.3f}"]
+    return [f"{found.kendall_tau:.3f}", f"{low:.2f} to {high:.2f}", f"{found.spearman_rho:.3f}"]
