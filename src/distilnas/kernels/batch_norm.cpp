@@ -105,13 +105,16 @@ void fill(const Layer& layer, int threads, T* to, const Function& value) {
     });
 }
 
-struct Normalised {  // what both passes know of the channels
-    Channels mean, scale, shift;
+struct Normalised {  // a channel's values as they enter the activation
+    Channels scale, shift;
     Normalised(const Layer& layer, const float* weight, const float* bias, const float* mean, const float* var)
-        : mean(padded(mean, layer.channels)), scale(padded(weight, layer.channels)), shift(padded(bias, layer.channels)) {
-        for (int64_t c = 0; c < layer.channels; ++c) scale[c] /= std::sqrt(var[c] + layer.eps);
+        : scale(padded(weight, layer.channels)), shift(padded(bias, layer.channels)) {
+        for (int64_t c = 0; c < layer.channels; ++c) {
+            scale[c] /= std::sqrt(var[c] + layer.eps);
+            shift[c] -= mean[c] * scale[c];
+        }
     }
-    Vec operator()(Vec x, int64_t c) const { return (x - load(&mean[c])) * load(&scale[c]) + load(&shift[c]); }
+    Vec operator()(Vec x, int64_t c) const { return x * load(&scale[c]) + load(&shift[c]); }
 };
 
 template <Act ACT, class T>
@@ -145,25 +148,25 @@ void backward(const Layer& layer, const T* x, const T* dy, const float* weight, 
               const float* var, T* dx, float* dweight, float* dbias, int threads) {
     const int64_t size = vectors(layer.channels) * LANES;
     const Normalised normalised(layer, weight, bias, mean, var);
+    const Channels means = padded(mean, layer.channels);
     const auto gradient = [&](int64_t at, int64_t c, auto lanes, Vec value) {
         return before_act<ACT, T>(normalised(value, c), load(dy + at, lanes));
     };
     const auto sums = sum_pairs(layer, threads, [&](int64_t at, int64_t c, auto lanes) {
         const Vec value = load(x + at, lanes), g = gradient(at, c, lanes, value);
-        return Pair{g, g * (value - load(&normalised.mean[c]))};
+        return Pair{g, g * (value - load(&means[c]))};
     });
-    Channels constant(size), slope(size);
+    Channels slope(size), constant(size);  // dx is the gradient scaled and a linear function of x
     for (int64_t c = 0; c < layer.channels; ++c) {
         const double inverse = 1 / std::sqrt(static_cast<double>(var[c]) + layer.eps);
         dbias[c] = sums[c];
         dweight[c] = sums[size + c] * inverse;
-        constant[c] = sums[c] / layer.pixels;
-        slope[c] = sums[size + c] * inverse * inverse / layer.pixels;
+        slope[c] = -sums[size + c] * inverse * inverse / layer.pixels * normalised.scale[c];
+        constant[c] = -sums[c] / layer.pixels * normalised.scale[c] - mean[c] * slope[c];
     }
     fill(layer, threads, dx, [&](int64_t at, int64_t c, auto lanes) {
         const Vec value = load(x + at, lanes), g = gradient(at, c, lanes, value);
-        const Vec about = value - load(&normalised.mean[c]);
-        return (g - load(&constant[c]) - about * load(&slope[c])) * load(&normalised.scale[c]);
+        return g * load(&normalised.scale[c]) + (value * load(&slope[c]) + load(&constant[c]));
     });
 }
 
