@@ -39,6 +39,11 @@ CUTS = (
     ("second-seed",),
     ("main", "second-seed"),
     ("teacher-deep-8-blocks", "second-seed"),
+    ("teacher-deep-25-epochs-8-blocks",),
+    ("deep-25-epochs-6-blocks",),
+    ("teacher-deep-25-epochs-8-blocks", "deep-25-epochs-6-blocks"),
+    ("main-again",),
+    ("teacher-deep-25-epochs-8-blocks", "main-again"),
 )
 LENGTHS = ("main", *(name for name in VARIANTS if name.startswith("epochs-")))
 

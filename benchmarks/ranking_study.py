@@ -48,6 +48,7 @@ EIGHT = (
     "dna.space.split=[1,1,1,1,1,1,1,1]",
 )
 SIX = "dna.teacher.partition=[stages.0.0,stages.0.1,stages.1.0,stages.1.2,stages.2.0,stages.2.2]"
+LONG = (DEEP[0], "dna.teacher.fit.epochs=25")
 STAGES = "dna.teacher.partition=[stages.0.1,stages.1.2,stages.2.2]"
 SHARED = "dna.space.depths=shared"
 SPOS = (
@@ -79,13 +80,19 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "teacher-deep-8-blocks": (*DEEP, *EIGHT),
     "deep-6-blocks": (*DEEP, SIX),
     "deep-3-blocks": (*DEEP, STAGES, "dna.space.split=null"),
+    "teacher-deep-25-epochs-8-blocks": (*LONG, *EIGHT),
+    "deep-25-epochs-6-blocks": (*LONG, SIX),
     "lr-0.003": ("dna.distill.optim.lr=0.003",),
     "spos-shared": (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0", *SPOS),
     "spos-cells": ("dna.distill.epochs=0", *SPOS),
     "zero-cost": ("dna.distill.epochs=0", "zero_cost=[synflow,jacob_cov,naswot]"),
 }
 EVERY = {"zero-cost": 10}  # scored on every tenth network of the table: 2 s each on one core
-TAUGHT_BY = {"deep-6-blocks": "teacher-deep-8-blocks", "deep-3-blocks": "teacher-deep-8-blocks"}
+TAUGHT_BY = {
+    "deep-6-blocks": "teacher-deep-8-blocks",
+    "deep-3-blocks": "teacher-deep-8-blocks",
+    "deep-25-epochs-6-blocks": "teacher-deep-25-epochs-8-blocks",
+}
 
 
 def run(name: str, runs: Path, images: Path, truth: Path) -> Path:
@@ -98,7 +105,7 @@ def run(name: str, runs: Path, images: Path, truth: Path) -> Path:
     trained = "dna.distill.epochs=0" not in VARIANTS[name]
     metrics = f"metrics=[{','.join(METRICS if trained else METRICS[:1])}]"
     ratings = (f"ratings={json.dumps(RATINGS)}",) if name == "main" else ()
-    given = (f"dna.data.path={images}", f"truth={truth}", metrics, *ratings, *taught, *VARIANTS[name])
+    given = (f"dna.data.path={images}", f"truth={truth}", metrics, *ratings, *VARIANTS[name], *taught)
     command = (sys.executable, "-m", "distilnas", "run", "rank-nas-bench-macro", "--run", str(runs / name), *given)
     subprocess.run(command, check=True)
     return runs / name

@@ -6,6 +6,7 @@ norm. Ours work in channels-last memory on float32 and bfloat16 data, with sums 
 
 from distilnas.kernels.batch_norm import FastBatchNorm2d, FastBatchNormAct2d
 from distilnas.kernels.depthwise import DepthwiseConv2d
+from distilnas.kernels.inverted_residual import FastInvertedResidual
 from distilnas.kernels.pointwise import PointwiseConv2d
 from distilnas.kernels.squeeze_excite import FastSqueezeExcite
 from distilnas.kernels.swap import use_fast_kernels
@@ -14,6 +15,7 @@ __all__ = [
     "DepthwiseConv2d",
     "FastBatchNorm2d",
     "FastBatchNormAct2d",
+    "FastInvertedResidual",
     "FastSqueezeExcite",
     "PointwiseConv2d",
     "use_fast_kernels",

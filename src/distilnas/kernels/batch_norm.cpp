@@ -5,49 +5,18 @@
 // result. Sums are float32 over some
 // hundred pixels and double beyond; threads take equal shares of the pixels, so equal thread counts give equal bits.
 
-#include <cmath>
-
-#include "vectors.h"
+#include "normalised.h"
 
 namespace {
 
 constexpr int64_t ROWS = 4;      // pixels added up in registers
 constexpr int64_t FLUSH = 1024;  // pixels added up in float32
 
-enum Act : int32_t { LINEAR, RELU, SILU };
-
 struct Layer {
     int64_t pixels, channels;
     float eps;
     Act act;
 };
-
-template <Act ACT, class T>
-Vec activated(Vec v) {
-    if constexpr (ACT == RELU) return v < 0 ? Vec{} : v;
-    if constexpr (ACT == SILU) return v * sigmoid<T>(v);
-    return v;
-}
-
-// The gradient for `v`, from `g` for its activation.
-template <Act ACT, class T>
-Vec before_act(Vec v, Vec g) {
-    if constexpr (ACT == RELU) return v <= 0 ? Vec{} : g;
-    if constexpr (ACT == SILU) {
-        const Vec s = sigmoid<T>(v);
-        return g * s * (1.0f + v * (1.0f - s));
-    }
-    return g;
-}
-
-// One float per channel, padded to whole vectors.
-using Channels = std::vector<float>;
-
-Channels padded(const float* values, int64_t channels) {
-    Channels result(vectors(channels) * LANES);
-    std::copy(values, values + channels, result.begin());
-    return result;
-}
 
 // Calls work(thread, first, last) for equal shares of `pixels`.
 template <class Work>
@@ -105,22 +74,10 @@ void fill(const Layer& layer, int threads, T* to, const Function& value) {
     });
 }
 
-struct Normalised {  // a channel's values as they enter the activation
-    Channels scale, shift;
-    Normalised(const Layer& layer, const float* weight, const float* bias, const float* mean, const float* var)
-        : scale(padded(weight, layer.channels)), shift(padded(bias, layer.channels)) {
-        for (int64_t c = 0; c < layer.channels; ++c) {
-            scale[c] /= std::sqrt(var[c] + layer.eps);
-            shift[c] -= mean[c] * scale[c];
-        }
-    }
-    Vec operator()(Vec x, int64_t c) const { return x * load(&scale[c]) + load(&shift[c]); }
-};
-
 template <Act ACT, class T>
 void apply(const Layer& layer, const T* x, const float* weight, const float* bias, const float* mean, const float* var,
            T* y, int threads) {
-    const Normalised normalised(layer, weight, bias, mean, var);
+    const Normalised normalised(layer.channels, layer.eps, weight, bias, mean, var);
     fill(layer, threads, y,
          [&](int64_t at, int64_t c, auto lanes) { return activated<ACT, T>(normalised(load(x + at, lanes), c)); });
 }
@@ -147,7 +104,7 @@ template <Act ACT, class T>
 void backward(const Layer& layer, const T* x, const T* dy, const float* weight, const float* bias, const float* mean,
               const float* var, T* dx, float* dweight, float* dbias, int threads) {
     const int64_t size = vectors(layer.channels) * LANES;
-    const Normalised normalised(layer, weight, bias, mean, var);
+    const Normalised normalised(layer.channels, layer.eps, weight, bias, mean, var);
     const Channels means = padded(mean, layer.channels);
     const auto gradient = [&](int64_t at, int64_t c, auto lanes, Vec value) {
         return before_act<ACT, T>(normalised(value, c), load(dy + at, lanes));
@@ -170,21 +127,10 @@ void backward(const Layer& layer, const T* x, const T* dy, const float* weight, 
     });
 }
 
-// Calls work(act) with the layer's activation as a constant.
-template <class Work>
-void with_act(const Layer& layer, const Work& work) {
-    if (layer.act == RELU)
-        work(std::integral_constant<Act, RELU>{});
-    else if (layer.act == SILU)
-        work(std::integral_constant<Act, SILU>{});
-    else
-        work(std::integral_constant<Act, LINEAR>{});
-}
-
 // Calls work(act, zero of the data's type).
 template <class Work>
 void with_types(const Layer& layer, int is_bf16, const Work& work) {
-    with_act(layer, [&](auto act) { is_bf16 ? work(act, bfloat16{}) : work(act, float{}); });
+    with_act(layer.act, [&](auto act) { is_bf16 ? work(act, bfloat16{}) : work(act, float{}); });
 }
 
 }  // namespace

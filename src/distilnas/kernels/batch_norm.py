@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from distilnas.kernels.calling import DTYPES, asks_gradient, call, is_plain
 
-_ACTS = {nn.Identity: 0, nn.ReLU: 1, nn.SiLU: 2}  # ``Act`` of batch_norm.cpp
+ACTS = {nn.Identity: 0, nn.ReLU: 1, nn.SiLU: 2}  # ``Act`` of normalised.h
 _FUNCTIONS = (nn.Identity(), F.relu, F.silu)
 
 
@@ -35,7 +35,7 @@ class FastBatchNormAct2d(BatchNormAct2d):
     def forward(self, x: Tensor) -> Tensor:
         if not _covers(self, x):
             return super().forward(x)
-        act = _ACTS.get(type(self.act)) if type(self.drop) is nn.Identity else None
+        act = ACTS.get(type(self.act)) if type(self.drop) is nn.Identity else None
         x = _normalise(self, x, act=act or 0)
         return self.act(self.drop(x)) if act is None else x  # type: ignore[operator]
 

@@ -5,10 +5,9 @@
 // buffer; the loops over the taps need no conversion and no bounds. Bands are dealt to threads in a fixed way: equal
 // thread counts give equal bits.
 
-#include <cstdlib>
-#include <memory>
 #include <numeric>
 
+#include "scratch.h"
 #include "vectors.h"
 
 namespace {
@@ -18,26 +17,6 @@ constexpr int64_t BAND_BYTES = 1 << 19;  // memory of a band, about: it is to st
 struct Shape {  // of the convolution: input (n, h, w, c), output (n, out_h, out_w, c)
     int64_t n, h, w, c, out_h, out_w, kernel, stride, padding, dilation;
     int64_t reach() const { return (kernel - 1) * dilation; }  // from the first tap to the last
-};
-
-// Memory of one thread that is kept for its next call.
-class Scratch {
-  public:
-    float* get(int64_t floats) {
-        if (floats > size) {
-            memory.reset(static_cast<float*>(std::aligned_alloc(64, up(floats * sizeof(float), 64) * 64)));
-            if (!memory) std::abort();
-            size = floats;
-        }
-        return memory.get();
-    }
-
-  private:
-    struct Free {
-        void operator()(float* p) const { std::free(p); }
-    };
-    std::unique_ptr<float[], Free> memory;
-    int64_t size = 0;
 };
 
 // Asks for memory that is then walked through in strides, which the processor does not foresee.

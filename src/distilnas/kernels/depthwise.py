@@ -33,9 +33,13 @@ class DepthwiseConv2d(nn.Conv2d):
 def is_depthwise(conv: nn.Conv2d) -> bool:
     """Whether ``conv`` is depthwise with a kernel of 3, 5 or 7, all the same both ways, without bias."""
     square = all(isinstance(pair, tuple) and len(set(pair)) == 1 for pair in (conv.stride, conv.padding, conv.dilation))
+    return square and is_depthwise_kernel(conv)
+
+
+def is_depthwise_kernel(conv: nn.Conv2d) -> bool:
+    """The same, whatever stride, padding and dilation."""
     return (
-        square
-        and conv.kernel_size in [(k, k) for k in KERNELS]
+        conv.kernel_size in [(k, k) for k in KERNELS]
         and conv.groups == conv.in_channels == conv.out_channels
         and conv.bias is None
         and conv.padding_mode == "zeros"

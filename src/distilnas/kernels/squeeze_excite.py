@@ -21,7 +21,11 @@ class FastSqueezeExcite(SqueezeExcite):
         plain = is_plain(x, self.conv_reduce.weight) and x.dtype in DTYPES
         if not plain or not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
-        reduced = self.act1(self.conv_reduce(_Mean.apply(x)))  # type: ignore[operator]
+        return self.excite(x, _Mean.apply(x))
+
+    def excite(self, x: Tensor, mean: Tensor) -> Tensor:
+        """Forward pass where the ``mean`` (B, C, 1, 1) of ``x`` is known."""
+        reduced = self.act1(self.conv_reduce(mean))  # type: ignore[operator]
         gate = self.gate(self.conv_expand(reduced))  # type: ignore[operator]
         return _Scale.apply(x, gate) if gate.dtype == x.dtype else x * gate
 

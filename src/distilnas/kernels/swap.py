@@ -1,27 +1,29 @@
 """Turns the layers of a network into those with fast kernels."""
 
 from timm.layers import BatchNormAct2d
-from timm.models._efficientnet_blocks import SqueezeExcite
+from timm.models._efficientnet_blocks import InvertedResidual, SqueezeExcite
 from torch import nn
 
 from distilnas.kernels.batch_norm import FastBatchNorm2d, FastBatchNormAct2d
 from distilnas.kernels.build import library
 from distilnas.kernels.depthwise import DepthwiseConv2d, is_depthwise
+from distilnas.kernels.inverted_residual import FastInvertedResidual
 from distilnas.kernels.pointwise import PointwiseConv2d, is_pointwise
 from distilnas.kernels.squeeze_excite import FastSqueezeExcite
 
 _FAST: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: FastBatchNorm2d,
     BatchNormAct2d: FastBatchNormAct2d,
+    InvertedResidual: FastInvertedResidual,
     SqueezeExcite: FastSqueezeExcite,
 }
 
 
 def use_fast_kernels(module: nn.Module) -> int:
-    """Let the layers in ``module`` that have fast kernels use them when training on a CPU; returns how many it turned.
+    """Let the layers in ``module`` that have fast kernels use them on a CPU; returns how many it turned.
 
-    Turned are depthwise (``is_depthwise``) and 1x1 convolutions, batch norms and squeeze-and-excites, of exactly
-    PyTorch's or timm's class.
+    Turned are depthwise (``is_depthwise``) and 1x1 convolutions, batch norms, squeeze-and-excites and inverted
+    residuals, of exactly PyTorch's or timm's class.
     The objects stay the same, and so do references to them, parameters, hooks and the state dict. Where the kernels
     cannot be compiled, or are turned off (``DISTILNAS_KERNELS=off``), nothing changes.
     """
