@@ -42,6 +42,9 @@ CUTS = (
     ("teacher-deep-25-epochs-8-blocks",),
     ("deep-25-epochs-6-blocks",),
     ("teacher-deep-25-epochs-8-blocks", "deep-25-epochs-6-blocks"),
+    ("deep-25-epochs-8-blocks-seed-1",),
+    ("deep-25-epochs-6-blocks-seed-1",),
+    ("deep-25-epochs-8-blocks-seed-1", "deep-25-epochs-6-blocks-seed-1"),
     ("main-again",),
     ("teacher-deep-25-epochs-8-blocks", "main-again"),
 )

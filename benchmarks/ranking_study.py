@@ -2,8 +2,8 @@
 
     python -m benchmarks.ranking_study RUNS --images c10 --truth nas-bench-macro_cifar10.json [--only main spos-shared]
 
-``main`` trains the teachers; every other variant but ``teacher-*`` is taught by the teacher of its first seed, or by
-the one that ``TAUGHT_BY`` names. Runs are resumable and lie in RUNS/VARIANT; of each what the page on the results is
+``main`` trains a smaller teacher than the recipe's; every other variant but ``teacher-*`` is taught by the teacher of
+its first seed, or by the one that ``TAUGHT_BY`` names. Runs are resumable and lie in RUNS/VARIANT; of each what the page on the results is
 made from is kept in ``results/ranking``: correlations, seconds, and the rating tables and scores themselves, so that
 they can be recomputed without training.
 """
@@ -37,18 +37,18 @@ RATINGS = {
     "batch_50": {"metric": DEFAULT, "images": 1000, "batch_size": 50},
     "batch_500": {"metric": DEFAULT, "images": 1000, "batch_size": 500},
 }
+SMALL = (
+    "dna.teacher.model_kwargs={widths: [64, 128, 256], depths: [2, 2, 2], linear_ends: true}",
+    "dna.teacher.partition=[stages.0.0,stages.0.1,stages.1.0,stages.1.1,stages.2.0,stages.2.1]",
+    "dna.teacher.fit.epochs=10",
+)
 THREE = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.1]"
 FOUR = "dna.teacher.partition=[stages.0.1,stages.1.1,stages.2.0,stages.2.1]"
-DEEP = (
-    "dna.teacher.model_kwargs={widths: [64, 128, 256], depths: [2, 3, 3], linear_ends: true}",
-    "dna.teacher.fit.epochs=15",
-)
+DEEP = ("dna.teacher.fit.epochs=15",)
 EIGHT = (
     "dna.teacher.partition=[stages.0.0,stages.0.1,stages.1.0,stages.1.1,stages.1.2,stages.2.0,stages.2.1,stages.2.2]",
     "dna.space.split=[1,1,1,1,1,1,1,1]",
 )
-SIX = "dna.teacher.partition=[stages.0.0,stages.0.1,stages.1.0,stages.1.2,stages.2.0,stages.2.2]"
-LONG = (DEEP[0], "dna.teacher.fit.epochs=25")
 STAGES = "dna.teacher.partition=[stages.0.1,stages.1.2,stages.2.2]"
 SHARED = "dna.space.depths=shared"
 SPOS = (
@@ -78,20 +78,25 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     ),
     "teacher-4-epochs": ("dna.teacher.fit.epochs=4",),
     "teacher-deep-8-blocks": (*DEEP, *EIGHT),
-    "deep-6-blocks": (*DEEP, SIX),
+    "deep-6-blocks": DEEP,
     "deep-3-blocks": (*DEEP, STAGES, "dna.space.split=null"),
-    "teacher-deep-25-epochs-8-blocks": (*LONG, *EIGHT),
-    "deep-25-epochs-6-blocks": (*LONG, SIX),
+    "teacher-deep-25-epochs-8-blocks": EIGHT,
+    "deep-25-epochs-6-blocks": (),
+    "deep-25-epochs-6-blocks-seed-1": ("seeds=[1]",),
+    "deep-25-epochs-8-blocks-seed-1": (*EIGHT, "seeds=[1]"),
     "lr-0.003": ("dna.distill.optim.lr=0.003",),
     "spos-shared": (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0", *SPOS),
     "spos-cells": ("dna.distill.epochs=0", *SPOS),
     "zero-cost": ("dna.distill.epochs=0", "zero_cost=[synflow,jacob_cov,naswot]"),
 }
+LARGE = ("teacher-deep", "deep-")  # their teacher is the recipe's, the others' the smaller one
 EVERY = {"zero-cost": 10}  # scored on every tenth network of the table: 2 s each on one core
 TAUGHT_BY = {
     "deep-6-blocks": "teacher-deep-8-blocks",
     "deep-3-blocks": "teacher-deep-8-blocks",
     "deep-25-epochs-6-blocks": "teacher-deep-25-epochs-8-blocks",
+    "deep-25-epochs-6-blocks-seed-1": "teacher-deep-25-epochs-8-blocks",
+    "deep-25-epochs-8-blocks-seed-1": "teacher-deep-25-epochs-8-blocks",
 }
 
 
@@ -105,7 +110,8 @@ def run(name: str, runs: Path, images: Path, truth: Path) -> Path:
     trained = "dna.distill.epochs=0" not in VARIANTS[name]
     metrics = f"metrics=[{','.join(METRICS if trained else METRICS[:1])}]"
     ratings = (f"ratings={json.dumps(RATINGS)}",) if name == "main" else ()
-    given = (f"dna.data.path={images}", f"truth={truth}", metrics, *ratings, *VARIANTS[name], *taught)
+    teacher = () if name.startswith(LARGE) else SMALL
+    given = (f"dna.data.path={images}", f"truth={truth}", metrics, *ratings, *teacher, *VARIANTS[name], *taught)
     command = (sys.executable, "-m", "distilnas", "run", "rank-nas-bench-macro", "--run", str(runs / name), *given)
     subprocess.run(command, check=True)
     return runs / name
