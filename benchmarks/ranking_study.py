@@ -3,9 +3,9 @@
     python -m benchmarks.ranking_study RUNS --images c10 --truth nas-bench-macro_cifar10.json [--only main spos-shared]
 
 ``main`` trains a smaller teacher than the recipe's; every other variant but ``teacher-*`` is taught by the teacher of
-its first seed, or by the one that ``TAUGHT_BY`` names. Runs are resumable and lie in RUNS/VARIANT; of each what the page on the results is
-made from is kept in ``results/ranking``: correlations, seconds, and the rating tables and scores themselves, so that
-they can be recomputed without training.
+its first seed, or by the one that ``TAUGHT_BY`` names. Runs are resumable and lie in RUNS/VARIANT; of each what the
+page on the results is made from is kept in ``results/ranking``: correlations, seconds, and the rating tables and scores
+themselves, so that they can be recomputed without training.
 """
 
 import argparse
