@@ -119,9 +119,12 @@ def test_gradients_and_training_go_timms_way(runs):
     assert not runs
 
 
-@pytest.mark.parametrize("change", ["dilation", "two activations", "batch statistics", "float64"])
+@pytest.mark.parametrize("change", ["dilation", "two activations", "batch statistics", "float64", "wide padding"])
 def test_what_the_kernel_does_not_cover_goes_timms_way(change, runs):
-    timms, images = block(dilation=2 if change == "dilation" else 1), channels_last(2, 6, 9, 8)
+    more = {"dilation": {"dilation": 2}, "wide padding": {"stride": 2}}.get(change, {})
+    timms, images = block(**more), channels_last(2, 6, 9, 8)
+    if change == "wide padding":
+        timms.conv_dw.padding = (4, 4)
     if change == "two activations":
         timms.bn1.act = nn.ReLU()
     if change == "batch statistics":

@@ -1,4 +1,6 @@
-"""Fast kernels for training on a CPU, shipped as C++ and compiled at first use; without a compiler PyTorch's are used.
+"""Fast kernels for training and frozen teachers on a CPU, in C++ that is compiled at first use.
+
+Without a compiler PyTorch's are used.
 
 PyTorch spends most of a CPU training step of MBConv networks in the gradients of depthwise convolutions and in batch
 norm. Ours work in channels-last memory on float32 and bfloat16 data, with sums in float32 and double.
