@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.kept import Kept, Truth, kept_seeds
 from benchmarks.pages import DOCS, fill, markdown, save
 from benchmarks.ranking_study import DEFAULT, METRICS, RATINGS, RESULTS, VARIANTS
-from benchmarks.second_truth import second_table, winners_table
+from benchmarks.second_truth import second_table, wide_table, winners_table
 from distilnas import ranking
 from distilnas.tables import RatingTable
 from distilnas.tables.combine import scaled, spread_weights
@@ -330,7 +330,8 @@ def main() -> None:
         "regret": regret_table,
     }
     filled = {name: make(truth) for name, make in tables.items()}
-    fill(DOCS / "ranking.md", filled | {"second": second_table(), "winners": winners_table()})
+    more = {"second": second_table(), "wide": wide_table(), "winners": winners_table()}
+    fill(DOCS / "ranking.md", filled | more)
     for draw in (draw_scatter, draw_training, draw_regret):
         draw(truth, DOCS / "ranking")
 

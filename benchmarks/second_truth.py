@@ -1,9 +1,11 @@
-"""The second ground truth and the winners of searches in its space, as ``search_study`` kept them in ``results``."""
+"""The second and third ground truth and the winners of searches, as ``search_study`` and ``wide_study`` kept them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import wide_study
 from benchmarks.kept import Kept, Truth, kept_seeds
 from benchmarks.pages import markdown
 from benchmarks.search_study import RESULTS, TRUTHS
@@ -13,10 +15,20 @@ from distilnas.files import read_json
 
 def second_table() -> str:
     """How every score orders the networks drawn from the second space, after short and after longer trainings."""
-    truths = {epochs: _truth(RESULTS / f"{name}.json") for name, epochs in TRUTHS.items()}
+    return _scores_table(RESULTS, "small-images", TRUTHS)
+
+
+def wide_table() -> str:
+    """How every score orders the networks drawn from the space of wider differences."""
+    return _scores_table(wide_study.RESULTS, wide_study.SPACE, {"truth": wide_study.EPOCHS})
+
+
+def _scores_table(results: Path, space: str, files: Mapping[str, int]) -> str:
+    """``files``: epochs of training of the truths by their file's name."""
+    truths = {epochs: _truth(results / f"{name}.json", space) for name, epochs in files.items()}
     shortest, *_ = truths.values()
     scores: dict[str, np.ndarray] = {}
-    for kept in kept_seeds(RESULTS / "rank", shortest):
+    for kept in kept_seeds(results / "rank", shortest):
         scores |= {metric: kept.scores(metric) for metric in _rated(kept)}
         scores |= {f"SPOS: {what}": values for what, values in kept.one_shot.items()}
         scores |= kept.columns("zero-cost")
@@ -49,9 +61,9 @@ def _rated(kept: Kept) -> list[str]:
     return sorted(path.stem for path in kept.folder.glob("*.csv") if path.stem not in ("one-shot", "zero-cost"))
 
 
-def _truth(path: Path) -> Truth:
+def _truth(path: Path, space: str) -> Truth:
     columns = ranking.read_columns(path, plain="accuracy")
-    return Truth(columns, space="small-images", accuracy="accuracy", macs="macs")
+    return Truth(columns, space=space, accuracy="accuracy", macs="macs")
 
 
 def _tau(values: np.ndarray, truth: Truth) -> list[str]:

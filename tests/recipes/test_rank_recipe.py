@@ -139,6 +139,23 @@ def test_a_score_that_orders_nothing_is_left_out(config: Path) -> None:
     assert list(ranked) == ["place"]
 
 
+def test_a_rating_that_cannot_be_fitted_is_left_out(
+    ranked: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path
+) -> None:
+    """One that rises with accuracy: here accuracy is the sum of its ratings."""
+    shutil.copytree(ranked[0], tmp_path / "run")
+    space = SearchSpace.from_dict(json.loads((tmp_path / "run" / "seed-0" / "space" / "space.json").read_text()))
+    table = RatingTable.load(tmp_path / "run" / "seed-0" / "ratings" / "relative_l1" / "ratings.npz")
+    names = [f"{i:04b}" for i in range(16)]
+    sums = rating_sums(table, list(NetworkNames(space, SearchSpace.from_dict(SPACE)).choices(names).values()))
+    upside = {name: {"accuracy": total, "macs": 100} for name, total in zip(names, sums.tolist(), strict=True)}
+    (tmp_path / "truth.json").write_text(json.dumps(upside))
+    given = (f"truth={tmp_path / 'truth.json'}", "seeds=[0]", "fit=13")
+    summary = run_recipe(load_settings(str(config), given), tmp_path / "run")
+    assert summary["kendall_tau"]["relative_l1"]["values"] == [pytest.approx(-1)]
+    assert "relative_l1_fitted" not in summary["kendall_tau"]
+
+
 def test_a_zero_cost_score_that_is_not_finite_is_named(
     ranked: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +180,11 @@ def test_nothing_is_done_twice(ranked: tuple[Path, dict[str, Any]], config: Path
     [
         ("metrics=[relativ_l1]", "did you mean 'relative_l1'"),
         ("metrics=[]", "at least one metric"),
+        ("metrics=[cosine,cosine]", "would be named cosine, cosine_fitted:"),
+        ("zero_cost=[naswot,naswot]", "two scores would be named naswot"),
+        ("ratings.relative_l1={metric: stitched_kl}", "would be named relative_l1, relative_l1_fitted:"),
+        ("ratings.fewer_fitted={metric: stitched_kl}", "would be named fewer_fitted:"),
+        ("ratings.one_shot_loss={metric: stitched_kl}", "would be named one_shot_loss:"),
         ("seeds=[]", "seeds must be distinct, at least one"),
         ("seeds=[0,0]", "seeds must be distinct"),
         ("zero_cost=[naswott]", "unknown zero-cost score 'naswott'; did you mean 'naswot'"),

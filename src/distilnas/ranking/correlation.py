@@ -33,7 +33,9 @@ def correlate(scores: np.ndarray, truth: np.ndarray) -> Correlations:
 
 
 def kendall(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Kendall's tau-b in O(n log n); NaN where one side is constant."""
+    """Kendall's tau-b in O(n log n); NaN where one side is constant or there are fewer than two networks."""
+    if len(scores) < 2:
+        return float("nan")  # without scipy's warning
     tau, _ = kendalltau(scores, truth)
     return float(tau)  # type: ignore[arg-type]
 

@@ -143,8 +143,7 @@ class RankRun(DnaRun):
                 scores |= {score: _in_order(rows.numbers(score), self.networks) for score in self.asked.zero_cost}
             records = self.truth.rank(scores, folder)
             if self.asked.fit is not None:
-                fitted = {name: self.truth.rank_fitted(name, tables[name], self.networks, folder) for name in tables}
-                records |= {f"{name}_fitted": record for name, record in fitted.items()}
+                records |= self._rank_fitted(tables, folder)
             write_json(folder / "ranking.json", records)
             return {name: record["kendall_tau"] for name, record in records.items()}
 
@@ -152,6 +151,16 @@ class RankRun(DnaRun):
         keys |= {step.name: step.key for step in (one_shot, untrained) if step}
         inputs = {"scores": keys, "budgets": list(self.asked.budgets), "fit": self.asked.fit, **self.truth.key}
         return self._step("ranking", inputs, work)
+
+    def _rank_fitted(self, tables: Mapping[str, RatingTable], folder: Path) -> dict[str, dict[str, Any]]:
+        """Records of the fitted ratings; one that cannot be fitted is told of and left out."""
+        records = {}
+        for name, table in tables.items():
+            try:
+                records[f"{name}_fitted"] = self.truth.rank_fitted(name, table, self.networks, folder)
+            except UsageError as error:
+                self.progress.message(f"{name} is not fitted: {error}")
+        return records
 
     def baselines(self) -> dict[str, dict[str, Any]]:
         """What size alone says of the networks."""

@@ -21,7 +21,7 @@ class RankSettings:
     ``budgets`` (40M, params=2M) are in the truth's own costs. ``one_shot`` None: no such baseline. ``zero_cost``: names
     in ``ZERO_COST``, scores of the untrained networks on 32 of the rating images. ``fit``: every rating is also
     compared as ``NAME_fitted``, its blocks weighted as fits this many networks of the truth, drawn by the run's seed;
-    that record is of all other networks.
+    that record is of all other networks. A rating that rises with accuracy on them has none.
     """
 
     recipe: Literal["rank"] = "rank"
@@ -40,6 +40,11 @@ class RankSettings:
     def __post_init__(self) -> None:
         if not self.metrics:
             raise UsageError("a ranking needs at least one metric: set metrics.")
+        if twice := self._named_twice():
+            raise UsageError(
+                f"two scores would be named {', '.join(twice)}: metrics and zero_cost may name each once, and ratings "
+                "need names of their own."
+            )
         check_seeds(self.seeds)
         for score in self.zero_cost:
             if score not in ZERO_COST:
@@ -54,6 +59,12 @@ class RankSettings:
     def all_ratings(self) -> dict[str, RateSettings]:
         """What every rating that is compared is made by."""
         return {metric: replace(self.dna.rate, metric=metric) for metric in self.metrics} | self.ratings
+
+    def _named_twice(self) -> list[str]:
+        names = [*self.metrics, *self.ratings]
+        names += [f"{name}_fitted" for name in names if self.fit is not None]
+        names += [*self.zero_cost, *(("one_shot_loss", "one_shot_accuracy") if self.one_shot else ())]
+        return sorted({name for name in names if names.count(name) > 1})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""

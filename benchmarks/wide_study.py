@@ -1,0 +1,51 @@
+"""Do the ratings hold where networks differ more? The space ``small-images-wide``, the recipe as it stands, CIFAR-10.
+
+    python -m benchmarks.wide_study RUNS --images c10 --teacher teacher.safetensors
+
+1. ``RUNS/truth``: 24 networks drawn from the space, trained equally.
+2. ``RUNS/rank``: ``rank-nas-bench-macro`` on that space, under the teacher of that recipe, and the one-shot supernet.
+
+What the page on the results needs is kept in ``results/wide``.
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.ranking_study import SPOS, keep
+from benchmarks.search_study import METRICS, distilnas
+from distilnas.files import read_json, write_json
+
+RESULTS = Path(__file__).parent / "results" / "wide"
+SPACE = "small-images-wide"
+EPOCHS = 8
+
+
+def main() -> None:
+    """Both parts, continuing where RUNS stands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--images", type=Path, required=True, help="folder with train/CLASS/* and test/CLASS/*")
+    parser.add_argument("--teacher", type=Path, required=True, help="teacher.safetensors of rank-nas-bench-macro")
+    asked = parser.parse_args()
+    truth, ranked = asked.runs / "truth", asked.runs / "rank"
+    training = (f"data.path={asked.images}", f"space.preset={SPACE}", f"retrain.epochs={EPOCHS}")
+    distilnas("run", "truth-small-images", "--run", str(truth), *training)
+    write_json(RESULTS / "truth.json", read_json(truth / "truth.json"))
+    given = (
+        f"dna.data.path={asked.images}",
+        f"dna.teacher.weights={asked.teacher}",
+        "dna.teacher.fit=null",
+        f"dna.space={{preset: {SPACE}, split: null, depths: shared}}",
+        "digits=null",
+        "budgets=[]",
+        f"truth={truth / 'truth.json'}",
+        f"metrics=[{','.join(METRICS)}]",
+        "zero_cost=[synflow,jacob_cov,naswot]",
+        *SPOS,
+    )
+    distilnas("run", "rank-nas-bench-macro", "--run", str(ranked), *given)
+    keep(ranked, RESULTS)
+
+
+if __name__ == "__main__":
+    main()
