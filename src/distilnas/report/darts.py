@@ -92,8 +92,7 @@ class DartsRecord:
         """The teacher as the summary measured it, else as its step did."""
         if self.summary:
             return self.summary.teacher
-        step = self.teacher
-        return Measured(name=step.name, top1=step.val_top1, params=step.params, macs=step.macs) if step else None
+        return self.teacher.measured if self.teacher else None
 
     @property
     def student_numbers(self) -> Measured | None:

@@ -66,6 +66,11 @@ class Teacher:
     partition: Partition
     blocks: tuple[TeacherBlock, ...]
 
+    @property
+    def measured(self) -> "Measured":
+        """Its accuracy and size, as far as its step knows them."""
+        return Measured(name=self.name, top1=self.val_top1, params=self.params, macs=self.macs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
