@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.kept import Kept, Truth, kept_seeds
 from benchmarks.pages import DOCS, fill, markdown, save
-from benchmarks.ranking_study import DEFAULT, METRICS, RATINGS, RESULTS, VARIANTS
+from benchmarks.ranking_study import DEFAULT, EVERY, METRICS, RATINGS, RESULTS, VARIANTS
 from benchmarks.second_truth import second_table, wide_table, winners_table
 from distilnas import ranking
 from distilnas.tables import RatingTable
@@ -92,12 +92,26 @@ def metrics_table(truth: Truth) -> str:
     return markdown(TAUS, [*rows, *(row_of(name, [values], truth) for name, values in truth.baselines.items())])
 
 
+def tenth(truth: Truth) -> Truth:
+    """Every tenth network, for scores that take long."""
+    return truth.among(truth.names[:: EVERY["zero-cost"]])
+
+
 def zero_cost_table(truth: Truth) -> str:
     """Scores of untrained networks on those that were scored, beside others on the same."""
-    folder = RESULTS / "zero-cost" / "seed-0"
-    some = truth.among(ranking.read_columns(folder / "zero-cost.csv", plain="score").rows)
-    scores = Kept(folder, some).columns("zero-cost") | {name: many[0] for name, many in contenders(some).items()}
+    some = tenth(truth)
+    scores = Kept(RESULTS / "zero-cost" / "seed-0", some).columns("zero-cost") | {
+        name: many[0] for name, many in contenders(some).items()
+    }
     return markdown(TAUS[:-1], [row_of(name, [values], some)[:-1] for name, values in scores.items()])
+
+
+def spos_table(truth: Truth) -> str:
+    """One-shot supernets of other settings and seeds, by their loss."""
+    some = tenth(truth)
+    named = [name for name in VARIANTS if name.startswith("spos")]
+    kept = {name: seed for name in named for seed in kept_seeds(RESULTS / name, some)}
+    return markdown(TAUS[:-1], [row_of(name, [seed.one_shot["loss"]], some)[:-1] for name, seed in kept.items()])
 
 
 def factors_table(truth: Truth) -> str:
@@ -322,6 +336,7 @@ def main() -> None:
     tables = {
         "metrics": metrics_table,
         "zero-cost": zero_cost_table,
+        "spos": spos_table,
         "factors": factors_table,
         "cuts": cuts_table,
         "sums": sums_table,

@@ -51,6 +51,7 @@ EIGHT = (
 )
 STAGES = "dna.teacher.partition=[stages.0.1,stages.1.2,stages.2.2]"
 SHARED = "dna.space.depths=shared"
+ONE_SHOT = (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0")
 SPOS = (
     "one_shot.epochs=5",
     "one_shot.batch_size=125",
@@ -85,12 +86,17 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "deep-25-epochs-6-blocks-seed-1": ("seeds=[1]",),
     "deep-25-epochs-8-blocks-seed-1": (*EIGHT, "seeds=[1]"),
     "lr-0.003": ("dna.distill.optim.lr=0.003",),
-    "spos-shared": (THREE, "dna.space.split=null", SHARED, "dna.distill.epochs=0", *SPOS),
+    "spos-shared": (*ONE_SHOT, *SPOS),
     "spos-cells": ("dna.distill.epochs=0", *SPOS),
+    "spos-seed-1": (*ONE_SHOT, *SPOS, "seeds=[1]"),
+    "spos-lr-0.03": (*ONE_SHOT, *SPOS, "one_shot.optim.lr=0.03"),
+    "spos-lr-0.3": (*ONE_SHOT, *SPOS, "one_shot.optim.lr=0.3"),
+    "spos-epochs-10": (*ONE_SHOT, *SPOS, "one_shot.epochs=10"),
     "zero-cost": ("dna.distill.epochs=0", "zero_cost=[synflow,jacob_cov,naswot]"),
 }
 LARGE = ("teacher-deep", "deep-")  # their teacher is the recipe's, the others' the smaller one
-EVERY = {"zero-cost": 10}  # scored on every tenth network of the table: 2 s each on one core
+TENTH = ("zero-cost", "spos-seed-1", "spos-lr-0.03", "spos-lr-0.3", "spos-epochs-10")
+EVERY = dict.fromkeys(TENTH, 10)  # scored on one in so many networks of the table, for time
 TAUGHT_BY = {
     "deep-6-blocks": "teacher-deep-8-blocks",
     "deep-3-blocks": "teacher-deep-8-blocks",
