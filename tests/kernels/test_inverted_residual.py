@@ -136,6 +136,14 @@ def test_what_the_kernel_does_not_cover_goes_timms_way(change, runs):
     assert not runs
 
 
+def test_a_map_smaller_than_the_kernel_is_pytorchs_error(runs):
+    timms = block(kernel=5, stride=2)
+    timms.conv_dw.padding = (0, 0)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="Kernel size"):
+        fast(timms)(channels_last(2, 6, 4, 9))
+    assert not runs
+
+
 def test_of_a_network_that_keeps_other_orders_of_memory(runs):
     """Images and weights as they come: what the 1x1 convolution gives is not channels last."""
     timms, images = block().to(memory_format=torch.contiguous_format), torch.randn(2, 6, 9, 8)

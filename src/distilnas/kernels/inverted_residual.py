@@ -52,9 +52,16 @@ def _covers(block: Any, x: Tensor) -> bool:
         and is_depthwise_kernel(block.conv_dw)
         and block.conv_dw.dilation == (1, 1)
         and max(block.conv_dw.padding) < block.conv_dw.kernel_size[0]
+        and _leaves_pixels(block.conv_dw, x)
         and block.conv_dw.stride in ((1, 1), (2, 2))
         and not any(layer._forward_hooks or layer._forward_pre_hooks for part in skipped for layer in part.modules())
     )
+
+
+def _leaves_pixels(conv: Any, x: Tensor) -> bool:
+    """Whether the kernel fits onto the padded map; where it does not, PyTorch says so."""
+    sizes = zip(x.shape[-2:], conv.padding, conv.kernel_size, strict=True)
+    return type(conv) is Conv2dSame or all(size + 2 * padding >= kernel for size, padding, kernel in sizes)
 
 
 def _is_given(norm: Any) -> bool:
