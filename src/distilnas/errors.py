@@ -31,6 +31,8 @@ class InfeasibleError(DistilnasError):
 def nearest(name: str, valid: Iterable[str], *, limit: int = 3) -> str:
     """Text that helps with a mistyped ``name``: the nearest valid names, or all of them when there are few."""
     known = sorted(set(valid))
+    if not known:
+        return "there is none to choose from."
     close = difflib.get_close_matches(name, known, n=limit, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"

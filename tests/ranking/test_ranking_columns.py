@@ -44,6 +44,7 @@ def test_quoted_names_with_commas(tmp_path):
         ('{"01": 1, "01": 2}', "'01' stands there twice"),
         ('[["01", 1]]', "must be a mapping"),
         ('{"01": 1', "cannot read"),
+        ('{"01": ' + "9" * 5000 + "}", "cannot read"),
         ("[" * 100_000, "cannot read"),
         ('architecture,score\n"01,1\n', "cannot read"),
         (b"architecture,score\n\xff,1\n", "cannot read"),
@@ -52,6 +53,20 @@ def test_quoted_names_with_commas(tmp_path):
 def test_other_forms_are_refused(tmp_path, text, message):
     with pytest.raises(UsageError, match=message):
         read_columns(write(tmp_path, text), plain="score")
+
+
+def test_a_wrong_file_of_many_columns_is_refused_in_few_words(tmp_path):
+    """Such as JSON with one key around all networks."""
+    wrapped = {"scores": {f"{i:04}": i for i in range(6561)}}
+    columns = read_columns(write(tmp_path, json.dumps(wrapped)), plain="score")
+    with pytest.raises(UsageError, match=r"it has '0000', .*'0011', ...; none of the 6561") as caught:
+        columns.pick("score")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_file_without_columns_says_so(tmp_path):
+    with pytest.raises(UsageError, match="needs a column 'score', it has none; there is none to choose from"):
+        read_columns(write(tmp_path, "{}"), plain="score").pick("score")
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):

@@ -49,6 +49,12 @@ def test_signs_and_monotone_maps(pairs):
         assert bent.spearman_rho == pytest.approx(found.spearman_rho, abs=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-170, 1e160, 1e307])
+def test_pearson_does_not_depend_on_the_unit(scale):
+    scores, truth = np.array([1.0, 3.0, 2.0, 5.0, 4.0]), np.array([2.0, 1.0, 4.0, 3.0, 5.0])
+    assert correlate(scores * scale, truth).pearson_r == pytest.approx(np.corrcoef(scores, truth)[0, 1], abs=1e-12)
+
+
 def test_constant_sides_up_to_rounding_have_no_correlation():
     found = correlate(np.full(7, 0.1), np.arange(7.0))
     assert (found.kendall_tau, found.spearman_rho, found.pearson_r) == (None, None, None)

@@ -103,6 +103,7 @@ def test_the_npz_form(tmp_path):
     ("old", "new", "message"),
     [
         ("block,cell", "blok,cell", "the first line must be block,cell,path,rating,stderr .*block missing"),
+        ("rating,stderr", "rating,rating", "must name each column once, got 'block,cell,path,rating,rating'"),
         ("1,1,0-0,", "1,1,0-0,7,", "line 2 must have 5 fields, got 6"),
         ("1,1,0-1,", "1,1,0-0,", "line 3 repeats path 0-0 of block 1, cell 1"),
         ("1,1,0-1,", "1,1,0-3,", "line 3: op indices go from 0 to at most 2-2, got '0-3'"),
@@ -114,6 +115,9 @@ def test_the_npz_form(tmp_path):
         ("1,1,0-1,", "1,-1,0-1,", "line 3: cell must be a whole number from 1, got '-1'"),
         ("1,1,0-1,", "1,1,0-1,nan,1\n1,1,0-1,", "line 3: rating must be a finite number, got 'nan'"),
         ("1,1,0-1,", "1,1,0-1,1,inf\n1,1,0-1,", "line 3: stderr must be a finite number, got 'inf'"),
+        ("1,1,0-1,", "1,1,0-1,1,-1\n1,1,0-1,", "line 3: stderr must be at least 0, got '-1'"),
+        ("1,1,0-1,", "9" * 5000 + ",1,0-1,", "cannot read"),
+        ("1,1,0-1,", "1,1,0-" + "9" * 5000 + ",", "cannot read"),
         ("1,1,0-1,", "1,1,0-1,good,1\n1,1,0-1,", "rating must be a finite number, got 'good'"),
         ("\n1,2,0,", '\n"1,2,0,', "cannot read"),
     ],

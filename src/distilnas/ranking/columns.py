@@ -13,6 +13,7 @@ from typing import Any
 from distilnas.errors import UsageError, nearest
 
 NAME = "architecture"
+_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,11 @@ class Columns:
         """The first of the ``wanted`` columns that is there; raises ``UsageError`` when none is."""
         found = [column for column in wanted if column in self.columns]
         if not found:
+            shown = [repr(column) for column in self.columns[:_SHOWN]]
+            more = ["..."] * (len(self.columns) > _SHOWN)
             raise UsageError(
                 f"{self.source} needs a column {' or '.join(map(repr, wanted))}, it has "
-                f"{', '.join(map(repr, self.columns)) or 'none'}; {nearest(wanted[0], self.columns)}"
+                f"{', '.join(shown + more) or 'none'}; {nearest(wanted[0], self.columns)}"
             )
         return found[0]
 
@@ -60,7 +63,7 @@ def read_columns(path: Path, *, plain: str) -> Columns:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _from_json(text, plain) if text.lstrip().startswith(("{", "[")) else _from_csv(text)
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, csv.Error, RecursionError) as error:  # ValueError: no UTF-8, no JSON, endless integers
         raise UsageError(f"cannot read {path}: {error}.") from error
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error

@@ -110,9 +110,14 @@ def _pearson(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
     drawn = counts > 0
     if np.ptp(x[drawn]) == 0 or np.ptp(y[drawn]) == 0:
         return float("nan")
-    dx, dy = (values - np.average(values, weights=counts) for values in (x, y))
+    dx, dy = (_unit(values - np.average(values, weights=counts)) for values in map(_unit, (x, y)))
     r = counts @ (dx * dy) / np.sqrt((counts @ dx**2) * (counts @ dy**2))
     return float(np.clip(r, -1, 1))  # rounding may pass 1
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Brought to a largest size of 1, so that squares neither vanish nor overflow."""
+    return values / np.abs(values).max()
 
 
 def _defined(value: float) -> float | None:

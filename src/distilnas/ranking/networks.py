@@ -92,7 +92,10 @@ def _digit_choice(space: SearchSpace, name: str) -> Choice:
     if any(len(block.cells) > 1 for block in space.blocks) or any(
         len(ops) > 10 for block in space.blocks for ops in block.cells[0].layers
     ):
-        raise UsageError("names of digits need one cell in every block and at most ten ops; write architecture text.")
+        raise UsageError(
+            "names of digits need one cell in every block and at most ten ops; write architecture "
+            "text, or name the space of such digits (--digits, in recipes digits)."
+        )
     shapes = [block.cells[0].shape for block in space.blocks]
     layers = [size for shape in shapes for size in shape]
     if len(name) != len(layers):

@@ -47,13 +47,14 @@ def write_ratings_csv(path: Path, table: RatingTable) -> None:
 def read_ratings_csv(path: Path, space: SearchSpace) -> RatingTable:
     """Read a table of ALL candidates of ``space``, in any order; standard errors that are not given are NaN.
 
-    Blocks or cells that count from 0 are understood, since a complete table then has a 0. Raises ``UsageError`` for
-    another space's table, missing or repeated candidates, and numbers that are none.
+    Blocks or cells that count from 0 are understood, since a complete table then has a 0. Raises ``UsageError`` for a
+    table of other blocks, cells or paths than the space's (other ops do not show), missing or repeated candidates, and
+    numbers that are none.
     """
     try:
         rows = list(_rows(path.read_text(encoding="utf-8-sig")))
         cells = _fill(rows, space)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:  # ValueError: no UTF-8, integers of thousands of digits
         raise UsageError(f"cannot read {path}: {error}.") from error
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
@@ -67,6 +68,8 @@ def _rows(text: str) -> Iterator[tuple[int, _Row]]:
         raise UsageError(
             f"the first line must be {','.join(HEADER)} (stderr may be left out), {', '.join(missing)} missing."
         )
+    if len(set(header)) != len(header):
+        raise UsageError(f"the first line must name each column once, got {','.join(header)!r}.")
     for fields in reader:
         if fields and len(fields) != len(header):
             raise UsageError(f"line {reader.line_num} must have {len(header)} fields, got {len(fields)}.")
@@ -86,6 +89,8 @@ def _fill(rows: list[tuple[int, _Row]], space: SearchSpace) -> tuple[tuple[CellR
             raise UsageError(f"line {line} repeats path {row['path']} of block {b + 1}, cell {c + 1}.")
         means[b][c][path] = _number(line, "rating", row["rating"])
         errors[b][c][path] = _number(line, "stderr", row["stderr"]) if row.get("stderr") else math.nan
+        if errors[b][c][path] < 0:
+            raise UsageError(f"line {line}: stderr must be at least 0, got {row['stderr']!r}.")
     for b, block in enumerate(means):
         for c, mean in enumerate(block):
             _check_complete(b, c, mean)
