@@ -75,7 +75,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
             read_columns(path, plain="score")
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "", "many", "1e999"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "", "many", "1e999", "4_5"])
 def test_csv_numbers_must_be_finite(tmp_path, value):
     columns = read_columns(write(tmp_path, f"architecture,score\n01,1\n10,{value}\n"), plain="score")
     with pytest.raises(UsageError, match="score of '10' must be a finite number"):

@@ -118,6 +118,7 @@ def test_the_npz_form(tmp_path):
         ("1,1,0-1,", "1,1,0-1,1,-1\n1,1,0-1,", "line 3: stderr must be at least 0, got '-1'"),
         ("1,1,0-1,", "9" * 5000 + ",1,0-1,", "cannot read"),
         ("1,1,0-1,", "1,1,0-" + "9" * 5000 + ",", "cannot read"),
+        ("1,1,0-1,", "1,1,0-1,1_0,1\n1,1,0-1,", "rating must be a finite number, got '1_0'"),
         ("1,1,0-1,", "1,1,0-1,good,1\n1,1,0-1,", "rating must be a finite number, got 'good'"),
         ("\n1,2,0,", '\n"1,2,0,', "cannot read"),
     ],

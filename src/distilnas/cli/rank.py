@@ -18,7 +18,7 @@ def rank(
     scores: Annotated[Path | None, typer.Option(help="CSV (architecture,score) or JSON {architecture: score}.")] = None,
     ratings: Annotated[Path | None, typer.Option(help="A rating table, .npz or .csv; needs --space.")] = None,
     baseline: Annotated[Baseline | None, typer.Option(help="Score by size alone; needs --space.")] = None,
-    run: Annotated[Path | None, typer.Option(help="A run folder: its ratings in its space.")] = None,
+    run: Annotated[Path | None, typer.Option(help="A run of the recipe dna: its ratings in its space.")] = None,
     space: Annotated[str | None, typer.Option(help="A space's name or file; all names must be networks of it.")] = None,
     digits: Annotated[str | None, typer.Option(help="The space of names like 02012100, if not --space.")] = None,
     finer: Annotated[
@@ -72,7 +72,7 @@ def rank(
     true = ranking.read_columns(truth, plain=wanted[0])
     column = true.pick(*wanted)
     known, fitted = read_known(source, true), None
-    if fit:
+    if fit is not None:
         assert known
         fitted, true = fit_blocks(source, known, true, wanted, seed)
         known = known.among(true)
@@ -89,12 +89,12 @@ def rank(
     record |= ranking.rank_record(comparison, picks, seed=seed)
     if fitted and known:
         record["fit"] = fitted.record(list(known.choices.values()), comparison.truth)
-    if out and known:
-        _write_ratings(out, fitted.table if fitted else read_table(source, known))
     if plot:
         from distilnas.ranking.plot import write_scatter
 
         write_scatter(plot, comparison, picks, title=f"{source} against {truth.name} ({column})")
+    if out and known:
+        _write_ratings(out, fitted.table if fitted else read_table(source, known))
     print_json(record) if json else _show(record)
 
 

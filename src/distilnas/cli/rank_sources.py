@@ -1,5 +1,6 @@
 """Where the scores and costs of ``distilnas rank`` come from."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,11 +48,11 @@ class Source:
             )
         if (self.ratings or self.baseline or self.digits) and not (self.space or self.run):
             raise UsageError(f"{'--digits' if self.scores else given[0]} needs --space NAME or --space FILE.")
-        if (self.fit or self.finer) and not (self.ratings or self.run):
+        if (self.fit is not None or self.finer) and not (self.ratings or self.run):
             raise UsageError(f"--fit and --finer are for ratings of blocks: --ratings or --run, not {given[0]}.")
         if (self.finer is None) != (self.finer_space is None):
             raise UsageError("--finer TABLE and --finer-space SPACE belong together; give both.")
-        if self.out and not (self.fit or self.finer):
+        if self.out and self.fit is None and not self.finer:
             raise UsageError("--out writes the ratings that --fit or --finer has changed; give one of them too.")
         if self.run and self.space:
             raise UsageError("--run brings its own space; leave --space out.")
@@ -100,8 +101,8 @@ def fit_blocks(
     """
     from distilnas.ranking import draw_trained, fit_sum, left_out, read_columns
 
-    assert source.fit
-    if source.fit.isdecimal():
+    assert source.fit is not None
+    if re.fullmatch(r"-?\d{1,9}", source.fit):
         trained = draw_trained(true, int(source.fit), seed=seed)
     else:
         trained = _spelled(read_columns(Path(source.fit), plain=wanted[0]), known)

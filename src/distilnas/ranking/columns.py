@@ -47,7 +47,7 @@ class Columns:
     def _number(self, name: str, column: str) -> float:
         value = self.rows[name].get(column)
         try:
-            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+            number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):

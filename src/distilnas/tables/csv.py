@@ -127,7 +127,7 @@ def _example(shape: tuple[int, ...]) -> str:
 
 def _number(line: int, column: str, text: str) -> float:
     try:
-        number = float(text)
+        number = math.nan if "_" in text else float(text)  # Python's 1_000
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
