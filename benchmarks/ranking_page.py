@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.kept import Kept, Truth, kept_seeds
 from benchmarks.pages import DOCS, fill, markdown, save
 from benchmarks.ranking_study import DEFAULT, EVERY, METRICS, RATINGS, RESULTS, VARIANTS
-from benchmarks.second_truth import second_table, wide_table, winners_table
+from benchmarks.second_truth import second_table, wide_leads, wide_table, winners_table
 from distilnas import ranking
 from distilnas.tables import RatingTable
 from distilnas.tables.combine import scaled, spread_weights
@@ -113,8 +113,8 @@ def spos_table(truth: Truth) -> str:
     """One-shot supernets of other settings and seeds, by their loss."""
     some = tenth(truth)
     named = [name for name in VARIANTS if name.startswith("spos")]
-    kept = {name: seed for name in named for seed in kept_seeds(RESULTS / name, some)}
-    return markdown(TAUS[:-1], [row_of(name, [seed.one_shot["loss"]], some)[:-1] for name, seed in kept.items()])
+    kept = [(name, seed) for name in named for seed in kept_seeds(RESULTS / name, some)]
+    return markdown(TAUS[:-1], [row_of(name, [seed.one_shot["loss"]], some)[:-1] for name, seed in kept])
 
 
 def factors_table(truth: Truth) -> str:
@@ -384,7 +384,7 @@ def main() -> None:
         "regret": regret_table,
     }
     filled = {name: make(truth) for name, make in tables.items()}
-    more = {"second": second_table(), "wide": wide_table(), "winners": winners_table()}
+    more = {"second": second_table(), "wide": wide_table(), "leads": wide_leads(), "winners": winners_table()}
     fill(DOCS / "ranking.md", filled | more)
     for draw in (draw_scatter, draw_training, draw_regret):
         draw(truth, DOCS / "ranking")

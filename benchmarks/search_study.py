@@ -63,6 +63,19 @@ def solved(space: SearchSpace, table: RatingTable, costs: CostTable, limits: tup
     return space.architecture(to_choice(space, best.choices))
 
 
+def ranked_with(images: Path, teacher: Path, truth: Path) -> tuple[str, ...]:
+    """Overrides of a recipe ``rank`` under a given teacher: these metrics, and all baselines."""
+    return (
+        f"dna.data.path={images}",
+        f"dna.teacher.weights={teacher}",
+        "dna.teacher.fit=null",
+        f"truth={truth / 'truth.json'}",
+        f"metrics=[{','.join(METRICS)}]",
+        "zero_cost=[synflow,jacob_cov,naswot]",
+        *SPOS,
+    )
+
+
 def drawn(space: SearchSpace, costs: CostTable, limit: Limit, number: int) -> list[Choice]:
     """Random networks near the budget."""
     found: dict[Choice, None] = {}
@@ -109,15 +122,7 @@ def main() -> None:
     for name, epochs in TRUTHS.items():
         distilnas("run", "truth-small-images", "--run", str(asked.runs / name), trained, f"retrain.epochs={epochs}")
         write_json(RESULTS / f"{name}.json", read_json(asked.runs / name / "truth.json"))
-    given = (
-        f"dna.data.path={asked.images}",
-        f"dna.teacher.weights={asked.teacher}",
-        "dna.teacher.fit=null",
-        f"truth={asked.runs / 'truth' / 'truth.json'}",
-        f"metrics=[{','.join(METRICS)}]",
-        "zero_cost=[synflow,jacob_cov,naswot]",
-        *SPOS,
-    )
+    given = ranked_with(asked.images, asked.teacher, asked.runs / "truth")
     ranked = asked.runs / "rank"
     distilnas("run", "rank-small-images", "--run", str(ranked), *given)
     keep(ranked, RESULTS)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import rankdata
 
 from benchmarks import wide_study
 from benchmarks.kept import Kept, Truth, kept_seeds
 from benchmarks.pages import markdown
-from benchmarks.search_study import RESULTS, TRUTHS
+from benchmarks.ranking_study import DEFAULT
+from benchmarks.search_study import PAPER, RESULTS, TRUTHS
 from distilnas import ranking
 from distilnas.files import read_json
 
@@ -21,6 +23,24 @@ def second_table() -> str:
 def wide_table() -> str:
     """How every score orders the networks drawn from the space of wider differences."""
     return _scores_table(wide_study.RESULTS, wide_study.SPACE, {"truth": wide_study.EPOCHS})
+
+
+def wide_leads() -> str:
+    """The two ratings there against each other and against size, and what they say beyond size."""
+    truth = _truth(wide_study.RESULTS / "truth.json", wide_study.SPACE)
+    kept, macs = kept_seeds(wide_study.RESULTS / "rank", truth)[0], truth.baselines["macs"]
+    paper, rows = kept.scores(PAPER), []
+    for metric in (DEFAULT, PAPER):
+        scores = kept.scores(metric)
+        leads = ["" if metric == PAPER else _lead(scores, paper, truth), _lead(scores, macs, truth)]
+        own, shared, size = (
+            ranking.kendall(*pair) for pair in ((scores, truth.accuracy), (scores, macs), (macs, truth.accuracy))
+        )
+        partial = (own - shared * size) / np.sqrt((1 - shared**2) * (1 - size**2))
+        both = ranking.kendall(rankdata(scores) + rankdata(macs), truth.accuracy)
+        rows.append([metric, *leads, f"{partial:.3f}", f"{both:.3f}"])
+    header = ["score", f"tau above {PAPER}'s", "above that of MACs", "partial tau given MACs", "sum of ranks with MACs"]
+    return markdown(header, rows)
 
 
 def _scores_table(results: Path, space: str, files: Mapping[str, int]) -> str:
@@ -71,3 +91,9 @@ def _tau(values: np.ndarray, truth: Truth) -> list[str]:
     found = ranking.correlate(values, truth.accuracy)
     low, high = ranking.intervals(values, truth.accuracy, seed=0)["kendall_tau"] or (np.nan, np.nan)
     return [f"{found.kendall_tau:.3f}", f"{low:.2f} to {high:.2f}", f"{found.spearman_rho:.3f}"]
+
+
+def _lead(values: np.ndarray, other: np.ndarray, truth: Truth) -> str:
+    """The difference of tau and its interval."""
+    found = ranking.paired_bootstrap(values, other, truth.accuracy, seed=0)
+    return f"{found.difference:+.3f} ({found.interval[0]:.2f} to {found.interval[1]:.2f})"

@@ -11,8 +11,8 @@ What the page on the results needs is kept in ``results/wide``.
 import argparse
 from pathlib import Path
 
-from benchmarks.ranking_study import SPOS, keep
-from benchmarks.search_study import METRICS, distilnas
+from benchmarks.ranking_study import keep
+from benchmarks.search_study import distilnas, ranked_with
 from distilnas.files import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "wide"
@@ -31,19 +31,9 @@ def main() -> None:
     training = (f"data.path={asked.images}", f"space.preset={SPACE}", f"retrain.epochs={EPOCHS}")
     distilnas("run", "truth-small-images", "--run", str(truth), *training)
     write_json(RESULTS / "truth.json", read_json(truth / "truth.json"))
-    given = (
-        f"dna.data.path={asked.images}",
-        f"dna.teacher.weights={asked.teacher}",
-        "dna.teacher.fit=null",
-        f"dna.space={{preset: {SPACE}, split: null, depths: shared}}",
-        "digits=null",
-        "budgets=[]",
-        f"truth={truth / 'truth.json'}",
-        f"metrics=[{','.join(METRICS)}]",
-        "zero_cost=[synflow,jacob_cov,naswot]",
-        *SPOS,
-    )
-    distilnas("run", "rank-nas-bench-macro", "--run", str(ranked), *given)
+    space = (f"dna.space={{preset: {SPACE}, split: null, depths: shared}}", "digits=null", "budgets=[]")
+    given = ranked_with(asked.images, asked.teacher, truth)
+    distilnas("run", "rank-nas-bench-macro", "--run", str(ranked), *space, *given)
     keep(ranked, RESULTS)
 
 

@@ -156,6 +156,20 @@ def test_a_rating_that_cannot_be_fitted_is_left_out(
     assert "relative_l1_fitted" not in summary["kendall_tau"]
 
 
+def test_a_full_disk_is_not_taken_for_a_rating_that_cannot_be_fitted(
+    ranked: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: Any, **__: Any) -> None:
+        if "fitted" in path.name:
+            raise UsageError("no space left")
+
+    shutil.copytree(ranked[0], tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "seed-0" / "ranking")
+    monkeypatch.setattr("distilnas.recipes.ranking_truth.write_scatter", full)
+    with pytest.raises(UsageError, match="no space left"):
+        run_recipe(load_settings(str(config)), tmp_path / "run")
+
+
 def test_a_zero_cost_score_that_is_not_finite_is_named(
     ranked: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,9 +157,11 @@ class RankRun(DnaRun):
         records = {}
         for name, table in tables.items():
             try:
-                records[f"{name}_fitted"] = self.truth.rank_fitted(name, table, self.networks, folder)
+                fitted = self.truth.fit(table, self.networks)
             except UsageError as error:
                 self.progress.message(f"{name} is not fitted: {error}")
+                continue
+            records[f"{name}_fitted"] = self.truth.rank_fitted(name, fitted, self.networks, folder)
         return records
 
     def baselines(self) -> dict[str, dict[str, Any]]:

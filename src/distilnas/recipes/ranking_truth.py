@@ -40,7 +40,7 @@ class Truth:
         self._costs(self.columns)
         self.choices(space)
         if self._asked.fit is not None:
-            self._split(self._asked.fit)
+            _ = self._fit_split
 
     def choices(self, space: SearchSpace) -> dict[str, Choice]:
         """The networks as choices of ``space``."""
@@ -55,20 +55,26 @@ class Truth:
         ordering = {name: values for name, values in scores.items() if np.ptp(values) > 0}
         return {name: self._rank(name, values, self.columns, folder) for name, values in ordering.items()}
 
+    def fit(self, ratings: RatingTable, choices: Mapping[str, Choice]) -> ranking.FittedSum:
+        """Ratings with their blocks weighted as fits ``fit`` networks; raises ``UsageError`` where nothing fits."""
+        trained, _ = self._fit_split
+        return ranking.fit_sum(ratings, choices, self._accuracies(trained))
+
     def rank_fitted(
-        self, name: str, ratings: RatingTable, choices: Mapping[str, Choice], folder: Path
+        self, name: str, fitted: ranking.FittedSum, choices: Mapping[str, Choice], folder: Path
     ) -> dict[str, Any]:
-        """How ratings rank, their blocks weighted as fits ``fit`` networks, all networks but these."""
-        assert self._asked.fit is not None
-        trained, others = self._split(self._asked.fit)
-        fitted = ranking.fit_sum(ratings, choices, self._accuracies(trained))
+        """How a fitted sum ranks all networks but those that it was fitted to."""
+        _, others = self._fit_split
         left_out = [choices[network] for network in others.rows]
         record = self._rank(f"{name}_fitted", -ranking.rating_sums(fitted.table, left_out), others, folder)
         true = np.array(list(self._accuracies(others).values()))
         return record | {"fit": fitted.record(left_out, true)}
 
-    def _split(self, number: int) -> tuple[ranking.Columns, ranking.Columns]:
-        trained = ranking.draw_trained(self.columns, number, seed=self._seed)
+    @cached_property
+    def _fit_split(self) -> tuple[ranking.Columns, ranking.Columns]:
+        """The networks to fit to, and all others."""
+        assert self._asked.fit is not None
+        trained = ranking.draw_trained(self.columns, self._asked.fit, seed=self._seed)
         return trained, ranking.left_out(self.columns, trained)
 
     def _rank(self, name: str, scores: np.ndarray, columns: ranking.Columns, folder: Path | None) -> dict[str, Any]:
