@@ -69,7 +69,7 @@ def ranked_with(images: Path, teacher: Path, truth: Path) -> tuple[str, ...]:
         f"dna.data.path={images}",
         f"dna.teacher.weights={teacher}",
         "dna.teacher.fit=null",
-        f"truth={truth / 'truth.json'}",
+        f"truth={truth}",
         f"metrics=[{','.join(METRICS)}]",
         "zero_cost=[synflow,jacob_cov,naswot]",
         *SPOS,
@@ -122,7 +122,7 @@ def main() -> None:
     for name, epochs in TRUTHS.items():
         distilnas("run", "truth-small-images", "--run", str(asked.runs / name), trained, f"retrain.epochs={epochs}")
         write_json(RESULTS / f"{name}.json", read_json(asked.runs / name / "truth.json"))
-    given = ranked_with(asked.images, asked.teacher, asked.runs / "truth")
+    given = ranked_with(asked.images, asked.teacher, asked.runs / "truth" / "truth.json")
     ranked = asked.runs / "rank"
     distilnas("run", "rank-small-images", "--run", str(ranked), *given)
     keep(ranked, RESULTS)

@@ -3,7 +3,8 @@
     python -m benchmarks.wide_study RUNS --images c10 --teacher teacher.safetensors
 
 1. ``RUNS/truth``: 24 networks drawn from the space, trained equally.
-2. ``RUNS/rank``: ``rank-nas-bench-macro`` on that space, under the teacher of that recipe, and the one-shot supernet.
+2. ``RUNS/like-cost``: 24 further ones of nearly one cost, as a search under a budget compares them.
+3. ``RUNS/rank``: ``rank-nas-bench-macro`` on that space, under the teacher of that recipe, and the one-shot supernet.
 
 What the page on the results needs is kept in ``results/wide``.
 """
@@ -18,21 +19,27 @@ from distilnas.files import read_json, write_json
 RESULTS = Path(__file__).parent / "results" / "wide"
 SPACE = "small-images-wide"
 EPOCHS = 8
+TRUTHS = {"truth": (), "like-cost": ("min_macs=5.4M", "max_macs=6M")}
 
 
 def main() -> None:
-    """Both parts, continuing where RUNS stands."""
+    """All parts, continuing where RUNS stands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--images", type=Path, required=True, help="folder with train/CLASS/* and test/CLASS/*")
     parser.add_argument("--teacher", type=Path, required=True, help="teacher.safetensors of rank-nas-bench-macro")
     asked = parser.parse_args()
-    truth, ranked = asked.runs / "truth", asked.runs / "rank"
     training = (f"data.path={asked.images}", f"space.preset={SPACE}", f"retrain.epochs={EPOCHS}")
-    distilnas("run", "truth-small-images", "--run", str(truth), *training)
-    write_json(RESULTS / "truth.json", read_json(truth / "truth.json"))
+    networks = {}
+    for name, limits in TRUTHS.items():
+        distilnas("run", "truth-small-images", "--run", str(asked.runs / name), *training, *limits)
+        found = read_json(asked.runs / name / "truth.json")
+        write_json(RESULTS / f"{name}.json", found)
+        networks |= found
+    write_json(asked.runs / "networks.json", networks)
+    ranked = asked.runs / "rank"
     space = (f"dna.space={{preset: {SPACE}, split: null, depths: shared}}", "digits=null", "budgets=[]")
-    given = ranked_with(asked.images, asked.teacher, truth)
+    given = ranked_with(asked.images, asked.teacher, asked.runs / "networks.json")
     distilnas("run", "rank-nas-bench-macro", "--run", str(ranked), *space, *given)
     keep(ranked, RESULTS)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from distilnas.errors import UsageError
-from distilnas.ranking import mean_stderr, paired_bootstrap
+from distilnas.ranking import mean_stderr, paired_bootstrap, pooled_bootstrap
 
 
 def scores(noise: float, seed: int, n: int = 80) -> tuple[np.ndarray, np.ndarray]:
@@ -68,12 +68,29 @@ def test_p_values_of_equally_good_scores_are_uniform():
     assert 1 <= small <= 13  # binomial(30, 0.2): about one in five hundred outside
 
 
+def test_several_sets_pool_to_the_mean_of_their_differences_each_resampled_on_its_own():
+    """Against scipy's tau on resamples that are drawn here set by set."""
+    sets, taus = [], []
+    for place, n in enumerate((30, 50)):
+        a, truth = scores(0.5, seed=place, n=n)
+        b = truth + 2 * np.random.default_rng(10 + place).standard_normal(n)
+        sets.append((a, b, truth))
+        resamples = [np.arange(n), *np.random.default_rng(3 + place).integers(n, size=(200, n))]
+        taus.append([np.subtract(*(stats.kendalltau(x[i], truth[i]).statistic for x in (a, b))) for i in resamples])
+    expected, *resampled = np.mean(taus, axis=0)
+    found = pooled_bootstrap(sets, seed=3, resamples=200)
+    assert found.difference == pytest.approx(expected, abs=1e-12)
+    assert found.interval == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])), abs=1e-12)
+
+
 def test_what_cannot_be_compared():
     a, truth = scores(1.0, seed=0)
     with pytest.raises(UsageError, match="same networks, got 80, 79 and 80"):
         paired_bootstrap(a, a[:-1], truth, seed=0)
     with pytest.raises(UsageError, match="two different numbers"):
         paired_bootstrap(a, np.ones(80), truth, seed=0)
+    with pytest.raises(UsageError, match="at least one set of networks"):
+        pooled_bootstrap([], seed=0)
 
 
 def test_mean_and_standard_error():

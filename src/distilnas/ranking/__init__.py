@@ -7,7 +7,7 @@ from distilnas.ranking.correlation import Correlations, among_best, correlate, i
 from distilnas.ranking.fitting import FittedSum, draw_trained, fit_sum, left_out
 from distilnas.ranking.networks import NetworkNames, block_ratings, cost_scores, depth_scores, rating_sums
 from distilnas.ranking.record import picks_of, rank_record
-from distilnas.ranking.significance import TauDifference, mean_stderr, paired_bootstrap
+from distilnas.ranking.significance import TauDifference, mean_stderr, paired_bootstrap, pooled_bootstrap
 
 __all__ = [
     "ACCURACY",
@@ -36,6 +36,7 @@ __all__ = [
     "parse_budget",
     "pick",
     "picks_of",
+    "pooled_bootstrap",
     "rank_record",
     "rating_sums",
     "read_columns",

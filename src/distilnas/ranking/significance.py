@@ -31,6 +31,37 @@ def paired_bootstrap(
     Each resample draws networks with replacement and takes both taus on them: what makes a sample hard for both
     cancels. Raises ``UsageError`` when lengths differ or a tau is not defined.
     """
+    return pooled_bootstrap([(scores_a, scores_b, truth)], seed=seed, resamples=resamples)
+
+
+def pooled_bootstrap(
+    sets: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], *, seed: int, resamples: int | None = None
+) -> TauDifference:
+    """The mean difference over several sets of networks, all of equal weight: scores a, scores b and truth of each.
+
+    Every set is resampled on its own, as in ``paired_bootstrap``, which raises what this raises.
+    """
+    if not sets:
+        raise UsageError("a comparison needs at least one set of networks, got none.")
+    differences = [_difference(*one) for one in sets]
+    number = resamples or default_resamples(max(len(truth) for *_, truth in sets))
+    found = np.mean([_resampled(*one, number, seed + place) for place, one in enumerate(sets)], axis=0)
+    found = found[~np.isnan(found)]
+    interval = percentile_interval(found)
+    assert interval is not None
+    share = min(np.mean(found <= 0), np.mean(found >= 0))
+    p_value = min(1.0, max(2 * float(share), 1 / number))
+    return TauDifference(difference=float(np.mean(differences)), interval=interval, p_value=p_value, resamples=number)
+
+
+def mean_stderr(values: Sequence[float]) -> tuple[float, float]:
+    """Mean over seeds and its standard error: the standard deviation (with n - 1) over the root of n, n from 2."""
+    if len(values) < 2:
+        raise UsageError(f"a standard error needs at least two values, got {len(values)}.")
+    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+def _difference(scores_a: np.ndarray, scores_b: np.ndarray, truth: np.ndarray) -> float:
     if not len(scores_a) == len(scores_b) == len(truth):
         raise UsageError(
             f"both scores and the truth must be of the same networks, got {len(scores_a)}, {len(scores_b)} and "
@@ -39,19 +70,12 @@ def paired_bootstrap(
     difference = kendall(scores_a, truth) - kendall(scores_b, truth)
     if math.isnan(difference):
         raise UsageError("scores and truth must each hold at least two different numbers; else tau is not defined.")
-    number = resamples or default_resamples(len(truth))
-    pairs = ((kendall(scores_a[i], truth[i]), kendall(scores_b[i], truth[i])) for i in draws(len(truth), number, seed))
-    found = np.array([a - b for a, b in pairs])
-    found = found[~np.isnan(found)]
-    interval = percentile_interval(found)
-    assert interval is not None
-    share = min(np.mean(found <= 0), np.mean(found >= 0))
-    p_value = min(1.0, max(2 * float(share), 1 / number))
-    return TauDifference(difference=difference, interval=interval, p_value=p_value, resamples=number)
+    return difference
 
 
-def mean_stderr(values: Sequence[float]) -> tuple[float, float]:
-    """Mean over seeds and its standard error: the standard deviation (with n - 1) over the root of n, n from 2."""
-    if len(values) < 2:
-        raise UsageError(f"a standard error needs at least two values, got {len(values)}.")
-    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
+def _resampled(
+    scores_a: np.ndarray, scores_b: np.ndarray, truth: np.ndarray, number: int, seed: int
+) -> list[float]:
+    """The difference on each resample; NaN where a tau is not defined."""
+    resamples = draws(len(truth), number, seed)
+    return [kendall(scores_a[i], truth[i]) - kendall(scores_b[i], truth[i]) for i in resamples]
