@@ -73,9 +73,7 @@ def _difference(scores_a: np.ndarray, scores_b: np.ndarray, truth: np.ndarray) -
     return difference
 
 
-def _resampled(
-    scores_a: np.ndarray, scores_b: np.ndarray, truth: np.ndarray, number: int, seed: int
-) -> list[float]:
+def _resampled(scores_a: np.ndarray, scores_b: np.ndarray, truth: np.ndarray, number: int, seed: int) -> list[float]:
     """The difference on each resample; NaN where a tau is not defined."""
     resamples = draws(len(truth), number, seed)
     return [kendall(scores_a[i], truth[i]) - kendall(scores_b[i], truth[i]) for i in resamples]
