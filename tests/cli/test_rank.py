@@ -186,7 +186,14 @@ def test_bad_options(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
     fails(cli(*given, "--ratings", table), "--ratings needs --space")
     fails(cli(*given, "--scores", scores, "--digits", "nas-bench-macro"), "--digits needs --space")
     fails(cli(*given, "--run", tmp_path, "--space", "dna"), "leave --space out")
-    fails(cli(*given, "--run", tmp_path), "cannot read search space")
+    fails(cli(*given, "--run", tmp_path / "none"), "there is no run")
+    fails(cli(*given, "--run", tmp_path), "has no rating table (rate/ratings.npz)")
+    (tmp_path / "seed-0" / "ratings" / "cosine").mkdir(parents=True)
+    (tmp_path / "seed-0" / "ratings" / "cosine" / "ratings.npz").touch()
+    folder = tmp_path / "seed-0"
+    table = f"--ratings {folder}/ratings/cosine/ratings.npz --space {folder}/space/space.json"
+    fails(cli(*given, "--run", tmp_path), "has 1 rating tables", table)
+    fails(cli(*given, "--run", folder), "has 1 rating tables", table)
     fails(cli(*given, "--ratings", table, "--space", "nas-bench-micro"), "did you mean 'nas-bench-macro'")
     fails(cli(*given, "--scores", tmp_path / "none.csv"), "cannot read", "none.csv")
     fails(cli(*given, "--scores", scores, "--field", "top1"), "needs a column 'top1'")

@@ -21,6 +21,9 @@ from distilnas.errors import UsageError
         ("350_000", 350_000),
         (350000, 350000),
         (2.5e6, 2_500_000),
+        ("2.5e6", 2_500_000),
+        ("3E+6", 3_000_000),
+        (1e20, 10**20),
         (".5k", 500),
         ("0", 0),
         ("1.9", 1),
@@ -46,7 +49,9 @@ def test_text_amounts_against_decimal_arithmetic(whole, fraction, unit):
     assert parse_amount(text + unit) == int(Decimal(text) * 10 ** {"k": 3, "M": 6, "G": 9}[unit])
 
 
-@pytest.mark.parametrize("value", ["", "M", "-4M", "4 M M", "1.2.3", "4e6x", "nan", True, "4T", "1,5M", "%"])
+@pytest.mark.parametrize(
+    "value", ["", "M", "-4M", "4 M M", "1.2.3", "4e6x", "4e", "4e-6", "4e123", "nan", True, "4T", "1,5M", "%"]
+)
 def test_other_text_is_refused(value):
     with pytest.raises(UsageError, match="not an amount"):
         parse_amount(value)

@@ -32,6 +32,14 @@ def test_text_form_reads_as_documented():
     assert architecture.fingerprint == hashlib.sha256(TEXT.encode()).hexdigest()[:12]
 
 
+def test_identities_that_keep_width_and_stride_do_not_act():
+    """Of the four, the first changes the stride, the third the width."""
+    ops = ["32/2 id id", "64/1 id", "64/1 mb_k3_e3_silu id mb_k5_e3_silu"]
+    architecture = Architecture.parse(f"stem 32/2 silu | {' | '.join(ops)} | head 1280 silu")
+    acting = [f"{layer.op} {layer.width}/{layer.stride}" for layer in architecture.acting_layers]
+    assert acting == ["id 32/2", "id 64/1", "mb_k3_e3_silu 64/1", "mb_k5_e3_silu 64/1"]
+
+
 def test_white_space_and_line_breaks_do_not_matter():
     assert Architecture.parse(TEXT.replace(" | ", "\n|\n ")) == Architecture.parse(TEXT)
 

@@ -78,12 +78,28 @@ def read_known(source: Source, true: "Columns") -> Known | None:
     """What the source's space says of the truth's networks; None without a space."""
     from distilnas.ranking import NetworkNames
 
+    if source.run:
+        _check_rated(source.run)
     text = str(source.run / "space" / "space.json") if source.run else source.space
     if text is None:
         return None
     space = _space(text)
     names = NetworkNames(space, _space(source.digits) if source.digits else None)
     return Known(space=space, names=names, choices=names.choices(true.rows))
+
+
+def _check_rated(run: Path) -> None:
+    if (run / "rate" / "ratings.npz").exists():
+        return
+    if not run.is_dir():
+        raise UsageError(f"there is no run {run}.")
+    others = sorted(run.glob("ratings/*/ratings.npz")) + sorted(run.glob("seed-*/ratings/*/ratings.npz"))
+    if not others:
+        raise UsageError(f"{run} has no rating table (rate/ratings.npz); run `distilnas rate` first.")
+    raise UsageError(
+        f"{run} is of the recipe rank and has {len(others)} rating tables; give one of them, e.g. --ratings "
+        f"{others[0]} --space {others[0].parents[2] / 'space' / 'space.json'}."
+    )
 
 
 def _space(text: str) -> "SearchSpace":

@@ -1,5 +1,6 @@
 """The solve step: budgets in, proved best architecture, alternatives and Pareto fronts out, as JSON values."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from distilnas.solve import (
     tie_test,
     to_choice,
 )
-from distilnas.space import Architecture, Candidate, Choice, SearchSpace
+from distilnas.space import Architecture, Candidate, Choice, FixedLayer, SearchSpace
 from distilnas.tables import CellRatings, CostTable, RatingTable
 from distilnas.tables.csv import read_ratings
 
@@ -57,10 +58,15 @@ def check_budget(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...]
 def solve_run(
     space: SearchSpace, ratings: RatingTable, costs: CostTable, limits: tuple[Limit, ...], alternatives: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(solution.json, front.json) of a run; raises ``InfeasibleError`` with the reason when nothing fits."""
+    """(solution.json, front.json) of a run; raises ``InfeasibleError`` with the reason when nothing fits.
+
+    Where layers can be left out, one network may stand in the space by several names: it is listed once.
+    """
     problem = search_problem(space, ratings, costs)
-    best, *next_best = solve(problem, limits, k=1 + max(1, alternatives))
-    others = diverse(problem, limits, alternatives + 1, min_distance=2)[1:] if alternatives else []
+    best, *next_best = _networks(space, 1 + max(1, alternatives), lambda k: solve(problem, limits, k=k))
+    others: list[Solution] = []
+    if alternatives:
+        others = _networks(space, 1 + alternatives, lambda k: diverse(problem, limits, k, min_distance=2))[1:]
     record = {
         "schema": SCHEMA,
         "budgets": {limit.cost: {"min": limit.min, "max": limit.max} for limit in limits},
@@ -117,6 +123,19 @@ def random_in_budget(
         f"found only {len(found)} of {settings.number} random networks from {settings.min_share:.0%} of the solution's "
         f"MACs to the budget in {_DRAWS:,} draws; lower random.min_share or random.number."
     )
+
+
+def _networks(space: SearchSpace, number: int, find: Callable[[int], list[Solution]]) -> list[Solution]:
+    """The first ``number`` different networks, each by the first of its names, of the ``k`` that ``find`` lists."""
+    asked = number
+    while True:
+        listed = find(asked)
+        found: dict[tuple[FixedLayer, ...], Solution] = {}
+        for solution in listed:
+            found.setdefault(space.architecture(to_choice(space, solution.choices)).acting_layers, solution)
+        if len(found) >= number or len(listed) < asked:
+            return list(found.values())[:number]
+        asked *= 2
 
 
 def _draw(space: SearchSpace, rng: np.random.Generator) -> Choice:

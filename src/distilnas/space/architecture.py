@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distilnas.errors import UsageError
-from distilnas.space.ops import Op, check_activation, check_positive, parse_op
+from distilnas.space.ops import Identity, Op, check_activation, check_positive, parse_op
 
 SCHEMA = 1
 
@@ -115,6 +115,22 @@ class Architecture:
     def fingerprint(self) -> str:
         """First 12 hex digits of the SHA-256 of the text form; names folders and checks weights."""
         return hashlib.sha256(str(self).encode()).hexdigest()[:12]
+
+    @property
+    def acting_layers(self) -> tuple[FixedLayer, ...]:
+        """The layers of all blocks but identities that keep width and stride, which do nothing.
+
+        Architectures of one stem and head are one network, whatever their text, where these are equal.
+        """
+        width = self.stem.out_width
+        found: list[FixedLayer] = []
+        for block in self.blocks:
+            for number, op in enumerate(block.ops):
+                stride = block.stride if number == 0 else 1
+                if not (isinstance(op, Identity) and stride == 1 and width == block.width):
+                    found.append(FixedLayer(op=op, width=block.width, stride=stride))
+                width = block.width
+        return tuple(found)
 
     @property
     def depth(self) -> int:
