@@ -36,6 +36,12 @@ def test_every_cut_is_refused(table):
             read(table)
 
 
+def test_another_file_is_refused_in_our_words(table):
+    table.write_text("block,cell,path,rating\n")
+    with pytest.raises(UsageError, match=r"it is no whole \.npz file\. If a step wrote it, delete it and run"):
+        read(table)
+
+
 def test_a_changed_byte_is_refused_or_harmless(table):
     """A zip checks the contents of its members; a byte outside them (a date, a flag) may change nothing."""
     arrays, meta = read(table)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,17 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]
 def read_arrays(path: Path, *, kind: str, schema: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what ``write_arrays`` wrote; raises ``UsageError`` when the file is damaged or of another kind or schema."""
     try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise ValueError("it is no whole .npz file")
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         meta = dict(json.loads(arrays.pop(_META).tobytes()))
         if lost := set(meta.pop("arrays", ())) - set(arrays):
             raise ValueError(f"{', '.join(sorted(lost))} missing")
     except Exception as error:  # damaged bytes surface as whatever numpy, zipfile or zlib meets first
-        raise UsageError(f"cannot read {path}: {error}; delete it and run the step again.") from error
+        raise UsageError(
+            f"cannot read {path}: {error}. If a step wrote it, delete it and run the step again."
+        ) from error
     if (meta.get("kind"), meta.get("schema")) != (kind, schema):
         raise UsageError(
             f"{path} holds {meta.get('kind')} of schema {meta.get('schema')}; {kind} of schema {schema} are needed."
