@@ -5,9 +5,11 @@
 1. ``RUNS/truth``, ``RUNS/truth-5-epochs``: 24 networks drawn from the space, trained equally (a second ground truth
    for the ratings), and trained again for longer.
 2. ``RUNS/rank``: distillation under the teacher of the ranking study, ratings, one-shot supernet; compared with 1.
+   ``RUNS/rank-recipe``: distillation and ratings under the teacher of the recipe ``rank-nas-bench-macro``.
 3. Under each budget the winner by the default rating, by the paper's, by the one-shot supernet (best of as many
    networks as block-wise ratings rate candidates), and the deepest and the shallowest near the budget.
-4. ``RUNS/winners-BUDGET``: these and five random networks of the budget, retrained equally with every seed.
+4. ``RUNS/winners-BUDGET``: these and five random networks of the budget, retrained equally.
+5. ``RUNS/winners-BUDGET-again``: these once more with another seed, but for the deepest, which is far behind.
 
 What the page on the results needs is kept in ``results/search``.
 """
@@ -38,8 +40,10 @@ RESULTS = Path(__file__).parent / "results" / "search"
 BUDGETS = ("10M", "18M")
 NEAR = 0.9  # random networks, the one-shot supernet's and those by depth have at least this share of the budget
 EPOCHS = 5  # of the networks of a budget
+AGAIN = "seeds=[1]"
 TRUTHS = {"truth": 2, "truth-5-epochs": EPOCHS}
 PAPER = "relative_l1"
+BASELINES = ("zero_cost=[synflow,jacob_cov,naswot]", *SPOS)
 METRICS = (DEFAULT, "stitched_sqrt_kl", PAPER, "cosine")
 
 
@@ -64,16 +68,19 @@ def solved(space: SearchSpace, table: RatingTable, costs: CostTable, limits: tup
 
 
 def ranked_with(images: Path, teacher: Path, truth: Path) -> tuple[str, ...]:
-    """Overrides of a recipe ``rank`` under a given teacher: these metrics, and all baselines."""
+    """Overrides of a recipe ``rank`` under a given teacher: these metrics."""
     return (
         f"dna.data.path={images}",
         f"dna.teacher.weights={teacher}",
         "dna.teacher.fit=null",
         f"truth={truth}",
         f"metrics=[{','.join(METRICS)}]",
-        "zero_cost=[synflow,jacob_cov,naswot]",
-        *SPOS,
     )
+
+
+def on_space(name: str) -> tuple[str, ...]:
+    """Overrides of ``rank-nas-bench-macro`` for another space."""
+    return (f"dna.space={{preset: {name}, split: null, depths: shared}}", "digits=null", "budgets=[]")
 
 
 def drawn(space: SearchSpace, costs: CostTable, limit: Limit, number: int) -> list[Choice]:
@@ -110,30 +117,40 @@ def winners(run: Path, given: tuple[str, ...], budget: str) -> dict[str, str]:
     return {names: str(chosen) for chosen, names in agreed.items()}
 
 
+def train(folder: Path, images: str, networks: tuple[str, ...]) -> None:
+    """Train and test networks under one budget."""
+    distilnas("run", "truth-small-images", "--run", str(folder), images, *networks, f"retrain.epochs={EPOCHS}")
+    write_json(RESULTS / f"{folder.name}.json", read_json(folder / "truth.json"))
+
+
 def main() -> None:
-    """All four parts, continuing where RUNS stands."""
+    """All five parts, continuing where RUNS stands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--images", type=Path, required=True, help="folder with train/CLASS/* and test/CLASS/*")
-    parser.add_argument("--teacher", type=Path, required=True, help="teacher.safetensors of the ranking study")
-    parser.add_argument("--seeds", default="[0]")
+    parser.add_argument("--teacher", type=Path, required=True, help="teacher.safetensors of the ranking study's main")
+    parser.add_argument("--recipe-teacher", type=Path, required=True, help="that of rank-nas-bench-macro")
     asked = parser.parse_args()
     trained = f"data.path={asked.images}"
     for name, epochs in TRUTHS.items():
         distilnas("run", "truth-small-images", "--run", str(asked.runs / name), trained, f"retrain.epochs={epochs}")
         write_json(RESULTS / f"{name}.json", read_json(asked.runs / name / "truth.json"))
-    given = ranked_with(asked.images, asked.teacher, asked.runs / "truth" / "truth.json")
+    given = (*ranked_with(asked.images, asked.teacher, asked.runs / "truth" / "truth.json"), *BASELINES)
     ranked = asked.runs / "rank"
     distilnas("run", "rank-small-images", "--run", str(ranked), *given)
     keep(ranked, RESULTS)
+    longest = asked.runs / list(TRUTHS)[-1] / "truth.json"
+    under = (*on_space("small-images"), *ranked_with(asked.images, asked.recipe_teacher, longest))
+    distilnas("run", "rank-nas-bench-macro", "--run", str(asked.runs / "rank-recipe"), *under)
+    keep(asked.runs / "rank-recipe", RESULTS)
     for budget in BUDGETS:
         folder = asked.runs / f"winners-{budget}"
         chosen = winners(ranked, given, budget)
         least = f"min_macs={int(NEAR * parse_amount(budget))}"
         overrides = (f"networks={json.dumps(chosen)}", "number=5", least, f"max_macs={budget}")
-        overrides += (f"seeds={asked.seeds}", f"retrain.epochs={EPOCHS}")
-        distilnas("run", "truth-small-images", "--run", str(folder), trained, *overrides)
-        write_json(RESULTS / f"winners-{budget}.json", read_json(folder / "truth.json"))
+        train(folder, trained, overrides)
+        close = {names: network for names, network in chosen.items() if names != "deepest"}
+        train(folder.with_name(f"{folder.name}-again"), trained, (f"networks={json.dumps(close)}", "number=0", AGAIN))
 
 
 if __name__ == "__main__":

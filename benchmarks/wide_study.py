@@ -5,6 +5,8 @@
 1. ``RUNS/truth``: 24 networks drawn from the space, trained equally.
 2. ``RUNS/like-cost``: 24 further ones of nearly one cost, as a search under a budget compares them.
 3. ``RUNS/rank``: ``rank-nas-bench-macro`` on that space, under the teacher of that recipe, and the one-shot supernet.
+4. ``RUNS/narrow-linear``, ``RUNS/narrow-project``: under a teacher of half the widths, which the widest cells share, so
+   that it matters whether cells of the teacher's width get an exit too.
 
 What the page on the results needs is kept in ``results/wide``.
 """
@@ -12,13 +14,14 @@ What the page on the results needs is kept in ``results/wide``.
 import argparse
 from pathlib import Path
 
-from benchmarks.ranking_study import keep
-from benchmarks.search_study import distilnas, ranked_with
+from benchmarks.ranking_study import DEFAULT, keep
+from benchmarks.search_study import BASELINES, PAPER, distilnas, on_space, ranked_with
 from distilnas.files import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "wide"
 SPACE = "small-images-wide"
 EPOCHS = 8
+ADAPTERS = ("linear", "project")
 TRUTHS = {"truth": (), "like-cost": ("min_macs=5.4M", "max_macs=6M")}
 
 
@@ -38,10 +41,22 @@ def main() -> None:
         networks |= found
     write_json(asked.runs / "networks.json", networks)
     ranked = asked.runs / "rank"
-    space = (f"dna.space={{preset: {SPACE}, split: null, depths: shared}}", "digits=null", "budgets=[]")
-    given = ranked_with(asked.images, asked.teacher, asked.runs / "networks.json")
-    distilnas("run", "rank-nas-bench-macro", "--run", str(ranked), *space, *given)
+    given = (*on_space(SPACE), *ranked_with(asked.images, asked.teacher, asked.runs / "networks.json"), *BASELINES)
+    distilnas("run", "rank-nas-bench-macro", "--run", str(ranked), *given)
     keep(ranked, RESULTS)
+    for adapters in ADAPTERS:
+        narrow = asked.runs / f"narrow-{adapters}"
+        own = asked.runs / f"narrow-{ADAPTERS[0]}" / "seed-0" / "teacher" / "teacher.safetensors"
+        given = (
+            f"dna.data.path={asked.images}",
+            f"truth={asked.runs / 'networks.json'}",
+            "dna.teacher.model_kwargs={widths: [32, 64, 128], depths: [2, 2, 2], linear_ends: true}",
+            f"dna.distill.adapters={adapters}",
+            f"metrics=[{PAPER},{DEFAULT}]",
+            *(() if adapters == ADAPTERS[0] else (f"dna.teacher.weights={own}", "dna.teacher.fit=null")),
+        )
+        distilnas("run", "rank-small-images", "--run", str(narrow), *on_space(SPACE), *given)
+        keep(narrow, RESULTS)
 
 
 if __name__ == "__main__":
