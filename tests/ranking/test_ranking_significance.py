@@ -72,7 +72,7 @@ def test_several_sets_pool_to_the_mean_of_their_differences_each_resampled_on_it
     """Against scipy's tau on resamples that are drawn here set by set."""
     sets, taus = [], []
     for place, n in enumerate((30, 50)):
-        a, truth = scores(0.5, seed=place, n=n)
+        a, truth = scores(1.0, seed=place, n=n)
         b = truth + 2 * np.random.default_rng(10 + place).standard_normal(n)
         sets.append((a, b, truth))
         resamples = [np.arange(n), *np.random.default_rng(3 + place).integers(n, size=(200, n))]
@@ -81,6 +81,8 @@ def test_several_sets_pool_to_the_mean_of_their_differences_each_resampled_on_it
     found = pooled_bootstrap(sets, seed=3, resamples=200)
     assert found.difference == pytest.approx(expected, abs=1e-12)
     assert found.interval == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])), abs=1e-12)
+    smaller = min(np.mean(np.array(resampled) <= 0), np.mean(np.array(resampled) >= 0))
+    assert found.p_value == pytest.approx(max(2 * smaller, 1 / 200))
 
 
 def test_what_cannot_be_compared():

@@ -92,14 +92,16 @@ def _check_rated(run: Path) -> None:
     if (run / "rate" / "ratings.npz").exists():
         return
     if not run.is_dir():
-        raise UsageError(f"there is no run {run}.")
-    others = sorted(run.glob("ratings/*/ratings.npz")) + sorted(run.glob("seed-*/ratings/*/ratings.npz"))
-    if not others:
-        raise UsageError(f"{run} has no rating table (rate/ratings.npz); run `distilnas rate` first.")
-    raise UsageError(
-        f"{run} is of the recipe rank and has {len(others)} rating tables; give one of them, e.g. --ratings "
-        f"{others[0]} --space {others[0].parents[2] / 'space' / 'space.json'}."
-    )
+        raise UsageError(f"there is no run folder {run}.")
+    if rounds := sorted(run.glob("round-*/rate/ratings.npz")):
+        raise UsageError(f"{run} is a run of several rounds; give one of them, e.g. --run {rounds[0].parents[1]}.")
+    tables = sorted(run.glob("ratings/*/ratings.npz")) + sorted(run.glob("seed-*/ratings/*/ratings.npz"))
+    if tables:
+        raise UsageError(
+            f"{run} is a run of the recipe rank, of several rating tables; give one of them, e.g. --ratings "
+            f"{tables[0]} --space {tables[0].parents[2] / 'space' / 'space.json'}."
+        )
+    raise UsageError(f"{run} has no ratings (rate/ratings.npz); let it run that far first.")
 
 
 def _space(text: str) -> "SearchSpace":

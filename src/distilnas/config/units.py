@@ -6,7 +6,7 @@ from fractions import Fraction
 from distilnas.errors import UsageError
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
-_NUMBER = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:e\+?\d{1,2})?)\s*([kmgb%]?)", re.IGNORECASE)
+_NUMBER = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:e\+?\d{1,2}(?!\s*[kmgb%]))?)\s*([kmgb%]?)", re.IGNORECASE)
 
 
 def parse_amount(value: str | int | float, *, whole: int | None = None) -> int:

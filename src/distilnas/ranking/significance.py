@@ -12,7 +12,7 @@ from distilnas.ranking.correlation import default_resamples, draws, kendall, per
 
 @dataclass(frozen=True, kw_only=True)
 class TauDifference:
-    """Kendall's tau of scores a minus that of b on the same networks, with its 95 % bootstrap interval.
+    """Kendall's tau of scores a minus that of b, or its mean over sets of networks, with its 95 % bootstrap interval.
 
     ``p_value`` is two-sided: twice the smaller share of resamples on either side of 0, at least 1 / ``resamples``.
     """
@@ -39,7 +39,8 @@ def pooled_bootstrap(
 ) -> TauDifference:
     """The mean difference over several sets of networks, all of equal weight: scores a, scores b and truth of each.
 
-    Every set is resampled on its own, as in ``paired_bootstrap``, which raises what this raises.
+    Every set is resampled on its own, as in ``paired_bootstrap``. Raises ``UsageError`` without a set, when the lengths
+    of one differ, and when a tau is not defined.
     """
     if not sets:
         raise UsageError("a comparison needs at least one set of networks, got none.")

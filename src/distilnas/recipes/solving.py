@@ -1,6 +1,5 @@
 """The solve step: budgets in, proved best architecture, alternatives and Pareto fronts out, as JSON values."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from distilnas.recipes.settings import BudgetSettings, RandomSettings, SolveSett
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import (
     Limit,
+    SearchProblem,
     Solution,
     batch_ratings,
     diverse,
@@ -30,6 +30,7 @@ from distilnas.tables.csv import read_ratings
 
 SCHEMA = 1
 _DRAWS = 100_000
+_MOST_NAMES = 1000
 
 
 def limits_of(settings: BudgetSettings, teacher: dict[str, int] | None) -> tuple[Limit, ...]:
@@ -60,13 +61,14 @@ def solve_run(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(solution.json, front.json) of a run; raises ``InfeasibleError`` with the reason when nothing fits.
 
-    Where layers can be left out, one network may stand in the space by several names: it is listed once.
+    Where layers can be left out, one network may stand in the space by several names: neither runners-up nor diverse
+    alternatives list it twice, and there may be fewer of them than asked for.
     """
     problem = search_problem(space, ratings, costs)
-    best, *next_best = _networks(space, 1 + max(1, alternatives), lambda k: solve(problem, limits, k=k))
+    best, *next_best = _best_networks(space, problem, limits, 1 + max(1, alternatives))
     others: list[Solution] = []
     if alternatives:
-        others = _networks(space, 1 + alternatives, lambda k: diverse(problem, limits, k, min_distance=2))[1:]
+        others = _once(space, diverse(problem, limits, alternatives + 1, min_distance=2))[1:]
     record = {
         "schema": SCHEMA,
         "budgets": {limit.cost: {"min": limit.min, "max": limit.max} for limit in limits},
@@ -111,31 +113,40 @@ def random_in_budget(
 ) -> list[Architecture]:
     """Random architectures that keep the limits and cost at least ``min_share`` of ``macs``, by rejection."""
     rng = derive_rng(seed, 6)
-    found: dict[Architecture, None] = {}
+    found: dict[tuple[FixedLayer, ...], Architecture] = {}
     for _ in range(_DRAWS):
         if len(found) == settings.number:
-            return list(found)
+            return list(found.values())
         choice = _draw(space, rng)
         total = costs.total(space, choice)
         if total["macs"] >= settings.min_share * macs and all(limit.allows(total[limit.cost]) for limit in limits):
-            found[space.architecture(choice)] = None
+            architecture = space.architecture(choice)
+            found.setdefault(architecture.acting_layers, architecture)
     raise UsageError(
         f"found only {len(found)} of {settings.number} random networks from {settings.min_share:.0%} of the solution's "
         f"MACs to the budget in {_DRAWS:,} draws; lower random.min_share or random.number."
     )
 
 
-def _networks(space: SearchSpace, number: int, find: Callable[[int], list[Solution]]) -> list[Solution]:
-    """The first ``number`` different networks, each by the first of its names, of the ``k`` that ``find`` lists."""
+def _best_networks(
+    space: SearchSpace, problem: SearchProblem, limits: tuple[Limit, ...], number: int
+) -> list[Solution]:
+    """The best ``number`` different networks; fewer where the first ``_MOST_NAMES`` names hold no more."""
     asked = number
     while True:
-        listed = find(asked)
-        found: dict[tuple[FixedLayer, ...], Solution] = {}
-        for solution in listed:
-            found.setdefault(space.architecture(to_choice(space, solution.choices)).acting_layers, solution)
-        if len(found) >= number or len(listed) < asked:
-            return list(found.values())[:number]
-        asked *= 2
+        listed = solve(problem, limits, k=asked)
+        found = _once(space, listed)
+        if len(found) >= number or len(listed) < asked or asked >= _MOST_NAMES:
+            return found[:number]
+        asked = min(2 * asked, _MOST_NAMES)
+
+
+def _once(space: SearchSpace, solutions: list[Solution]) -> list[Solution]:
+    """Each network by the first of its names."""
+    found: dict[tuple[FixedLayer, ...], Solution] = {}
+    for solution in solutions:
+        found.setdefault(space.architecture(to_choice(space, solution.choices)).acting_layers, solution)
+    return list(found.values())
 
 
 def _draw(space: SearchSpace, rng: np.random.Generator) -> Choice:

@@ -32,6 +32,8 @@ def read_arrays(path: Path, *, kind: str, schema: int) -> tuple[dict[str, np.nda
         meta = dict(json.loads(arrays.pop(_META).tobytes()))
         if lost := set(meta.pop("arrays", ())) - set(arrays):
             raise ValueError(f"{', '.join(sorted(lost))} missing")
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {path}.") from error
     except Exception as error:  # damaged bytes surface as whatever numpy, zipfile or zlib meets first
         raise UsageError(
             f"cannot read {path}: {error}. If a step wrote it, delete it and run the step again."
