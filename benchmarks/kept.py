@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.ranking_study import EVERY, RESULTS
 from distilnas import ranking
 from distilnas.costing import cost_table
 from distilnas.recipes.settings import SpaceSettings
@@ -17,6 +18,8 @@ from distilnas.recipes.spaces import named_space
 from distilnas.space import Choice, SearchSpace, find_space
 from distilnas.tables import RatingTable
 from distilnas.tables.csv import read_ratings_csv
+
+MACRO_BUDGETS = [40e6, 60e6, 80e6]
 
 
 class Truth:
@@ -79,9 +82,9 @@ class Kept:
 
     @cached_property
     def one_shot(self) -> dict[str, np.ndarray]:
-        """Loss (negative) and accuracy of the one-shot supernet's networks."""
+        """Loss (negative) and accuracy of the one-shot supernet's networks; none when there was no such supernet."""
         found = self.columns("one-shot")
-        return {"loss": -found["loss"], "accuracy": found["accuracy"]}
+        return {"loss": -found["loss"], "accuracy": found["accuracy"]} if found else {}
 
     def columns(self, name: str) -> dict[str, np.ndarray]:
         """All columns of a table of scores, (n,) each in the truth's order; none when it was not kept."""
@@ -100,3 +103,29 @@ class Kept:
 def kept_seeds(folder: Path, truth: Truth) -> list[Kept]:
     """The kept seeds of a run, none when it was not run."""
     return [Kept(seed, truth) for seed in sorted(folder.glob("seed-*"))]
+
+
+def seeds_of(variant: str, truth: Truth) -> list[Kept]:
+    """The kept seeds of a variant of the ranking study, none when it was not run."""
+    return kept_seeds(RESULTS / variant, truth)
+
+
+def tenth(truth: Truth) -> Truth:
+    """Every tenth network, for scores that take long."""
+    return truth.among(truth.names[:: EVERY["zero-cost"]])
+
+
+def taus_of(scores: np.ndarray, truth: Truth) -> list[float]:
+    """Kendall's tau over all, the better half and the top tenth, and Spearman's rho over all."""
+    whole = ranking.correlate(scores, truth.accuracy)
+    best = [ranking.among_best(scores, truth.accuracy, share).kendall_tau for share in (0.5, 0.1)]
+    return [value or 0.0 for value in (whole.kendall_tau, *best, whole.spearman_rho)]
+
+
+def shares_better(scores: np.ndarray, truth: Truth) -> list[float]:
+    """Of the networks within each of ``MACRO_BUDGETS`` the share that is better than the one of the best score."""
+    shares = []
+    for budget in MACRO_BUDGETS:
+        accuracy, within = truth.accuracy[truth.macs <= budget], scores[truth.macs <= budget]
+        shares.append(float(np.mean(accuracy > accuracy[within.argmax()])))
+    return shares

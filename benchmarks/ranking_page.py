@@ -15,16 +15,24 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.kept import Kept, Truth, kept_seeds
+from benchmarks.kept import MACRO_BUDGETS, Kept, Truth, kept_seeds, seeds_of, shares_better, taus_of, tenth
 from benchmarks.pages import DOCS, fill, markdown, save
-from benchmarks.ranking_study import DEFAULT, EVERY, METRICS, RATINGS, RESULTS, VARIANTS
-from benchmarks.second_truth import second_table, wide_leads, wide_table, winners_table
+from benchmarks.ranking_study import METRICS, RATINGS, RESULTS, STITCHED, VARIANTS
+from benchmarks.search_study import PAPER
+from benchmarks.second_truth import (
+    adapters_table,
+    like_cost_table,
+    pooled_table,
+    second_table,
+    wide_leads,
+    wide_table,
+    winners_table,
+)
+from benchmarks.targets import targets_table
 from distilnas import ranking
 from distilnas.tables import RatingTable
 from distilnas.tables.combine import scaled, spread_weights
 
-BUDGETS = [40e6, 60e6, 80e6]
-PAPER = "relative_l1"
 FITTED = ("main", "deep-25-epochs-6-blocks")
 TRAINED = (10, 30, 100)
 DRAWS = 20
@@ -54,27 +62,15 @@ DISTINCT = (("main",), ("deep-25-epochs-6-blocks",), ("teacher-deep-25-epochs-8-
 LENGTHS = ("main", *(name for name in VARIANTS if name.startswith("epochs-")))
 
 
-def seeds_of(variant: str, truth: Truth) -> list[Kept]:
-    """The kept seeds of a variant, none when it was not run."""
-    return kept_seeds(RESULTS / variant, truth)
-
-
 def has(kept: list[Kept], name: str) -> bool:
     """Whether all seeds have this rating."""
     return all((seed.folder / f"{name}.csv").exists() for seed in kept)
 
 
-def columns_of(scores: np.ndarray, truth: Truth) -> list[float]:
-    """Kendall's tau over all, the better half and the top tenth, and Spearman's rho over all."""
-    whole = ranking.correlate(scores, truth.accuracy)
-    half, tenth = (ranking.among_best(scores, truth.accuracy, share).kendall_tau for share in (0.5, 0.1))
-    return [value or 0.0 for value in (whole.kendall_tau, half, tenth, whole.spearman_rho)]
-
-
 def row_of(label: str, many: list[np.ndarray], truth: Truth) -> list[str]:
     """Means over seeds."""
-    values = np.mean([columns_of(scores, truth) for scores in many], axis=0)
-    each = ", ".join(f"{columns_of(scores, truth)[0]:.3f}" for scores in many) if len(many) > 1 else ""
+    values = np.mean([taus_of(scores, truth) for scores in many], axis=0)
+    each = ", ".join(f"{taus_of(scores, truth)[0]:.3f}" for scores in many) if len(many) > 1 else ""
     return [label, *(f"{value:.3f}" for value in values), each]
 
 
@@ -93,11 +89,6 @@ def metrics_table(truth: Truth) -> str:
             if kept
         ]
     return markdown(TAUS, [*rows, *(row_of(name, [values], truth) for name, values in truth.baselines.items())])
-
-
-def tenth(truth: Truth) -> Truth:
-    """Every tenth network, for scores that take long."""
-    return truth.among(truth.names[:: EVERY["zero-cost"]])
 
 
 def zero_cost_table(truth: Truth) -> str:
@@ -122,10 +113,10 @@ def factors_table(truth: Truth) -> str:
     rows = []
     for folder in sorted(RESULTS.iterdir()):
         kept = seeds_of(folder.name, truth)
-        if kept and (kept[0].folder / f"{DEFAULT}.csv").exists() and not folder.name.startswith("spos"):
+        if kept and (kept[0].folder / f"{STITCHED}.csv").exists() and not folder.name.startswith("spos"):
             paper, default = (
-                [np.mean(values) for values in zip(*(columns_of(k.scores(m), truth) for k in kept), strict=True)]
-                for m in (PAPER, DEFAULT)
+                [np.mean(values) for values in zip(*(taus_of(k.scores(m), truth) for k in kept), strict=True)]
+                for m in (PAPER, STITCHED)
             )
             seconds = np.mean([k.record["seconds"]["distill"] for k in kept])
             teacher = np.mean([k.record["teacher_top1"] for k in kept])
@@ -148,7 +139,7 @@ def factors_table(truth: Truth) -> str:
             "learning rate",
             "seconds of distillation",
             PAPER,
-            DEFAULT,
+            STITCHED,
             "its better half",
             "its top tenth",
         ],
@@ -163,13 +154,30 @@ def _distilled(settings: dict[str, Any]) -> list[str]:
 def cuts_table(truth: Truth) -> str:
     """Ratings by one cut of the layers into blocks, and plain sums of those by several cuts."""
     rows = []
-    for metric in (DEFAULT, PAPER):
+    for metric in (STITCHED, PAPER):
         for variants in CUTS:
             kept = [seeds_of(variant, truth)[0] for variant in variants]
             label = " + ".join(map(_cut, kept))
             total = np.sum([one.scores(metric) for one in kept], axis=0)
-            rows.append([metric, *row_of(label, [total], truth)[:-1], *_shares_better(total, truth)])
+            shares = ", ".join(f"{share:.1%}" for share in shares_better(total, truth))
+            rows.append([metric, *row_of(label, [total], truth)[:-1], shares])
     return markdown(["rating", "blocks (teacher)", *TAUS[1:-1], "better under 40, 60, 80 M"], rows)
+
+
+def bands_table(truth: Truth) -> str:
+    """Among the networks that cost at most a budget and nine tenths of it at least, as a search compares them."""
+    six = seeds_of("deep-25-epochs-6-blocks", truth)[0]
+    scores = {metric: six.scores(metric) for metric in (STITCHED, PAPER)} | {
+        f"{name}, loss": seeds_of(name, truth)[0].one_shot["loss"] for name in ("spos-shared", "spos-cells")
+    }
+    scores |= truth.baselines
+    bands = [(truth.macs <= budget) & (truth.macs >= 0.9 * budget) for budget in MACRO_BUDGETS]
+    rows = [
+        [name, *(f"{ranking.kendall(values[band], truth.accuracy[band]):.3f}" for band in bands)]
+        for name, values in scores.items()
+    ]
+    named = zip(MACRO_BUDGETS, bands, strict=True)
+    return markdown(["score", *(f"{b / 1e6:.0f} M, {band.sum():,} networks" for b, band in named)], rows)
 
 
 def distinct_table(truth: Truth) -> str:
@@ -184,7 +192,7 @@ def distinct_table(truth: Truth) -> str:
     which = np.array([place[name] for name in same])
     shown = {" + ".join(variants): variants for variants in DISTINCT}
     scores = {
-        label: np.sum([seeds_of(variant, truth)[0].scores(DEFAULT) for variant in variants], axis=0)
+        label: np.sum([seeds_of(variant, truth)[0].scores(STITCHED) for variant in variants], axis=0)
         for label, variants in shown.items()
     }
     scores |= {name: values for name, values in truth.baselines.items() if name != "params"}
@@ -213,15 +221,6 @@ def _cut(kept: Kept) -> str:
     return f"{len(kept.space.blocks)} blocks ({kept.record['teacher_top1']:.2f} %{seed})"
 
 
-def _shares_better(scores: np.ndarray, truth: Truth) -> list[str]:
-    """Of the networks within each budget the share that is better than the one of the best score."""
-    shares = []
-    for budget in BUDGETS:
-        accuracy, within = truth.accuracy[truth.macs <= budget], scores[truth.macs <= budget]
-        shares.append(f"{np.mean(accuracy > accuracy[within.argmax()]):.1%}")
-    return [", ".join(shares)]
-
-
 def sums_table(truth: Truth) -> str:
     """How block ratings are brought together."""
     rules: dict[str, Callable[[Kept, RatingTable], np.ndarray]] = {
@@ -234,7 +233,7 @@ def sums_table(truth: Truth) -> str:
     main = seeds_of("main", truth)
     rows = [
         row_of(f"{metric}, {label}", [rule(seed, seed.table(metric)) for seed in main], truth)
-        for metric in (PAPER, DEFAULT)
+        for metric in (PAPER, STITCHED)
         for label, rule in rules.items()
     ]
     return markdown(TAUS, rows)
@@ -243,7 +242,7 @@ def sums_table(truth: Truth) -> str:
 def fitted_table(truth: Truth) -> str:
     """Plain and fitted sum of the first seed on the networks left out, over draws of those that are fitted to."""
     rows = []
-    for run, metric, number in itertools.product(FITTED, (PAPER, DEFAULT), TRAINED):
+    for run, metric, number in itertools.product(FITTED, (PAPER, STITCHED), TRAINED):
         kept = seeds_of(run, truth)[0]
         taus = np.array([_fitted_taus(kept, metric, number, draw) for draw in range(DRAWS)])
         plain, fitted, plain_half, fitted_half = taus.T
@@ -277,7 +276,7 @@ def images_table(truth: Truth) -> str:
     main = seeds_of("main", truth)
     rate = main[0].config["rate"]
     label = f"{rate['images']:,} images, batches of {rate['batch_size']}"
-    rows = [row_of(label, [seed.scores(DEFAULT) for seed in main], truth)]
+    rows = [row_of(label, [seed.scores(STITCHED) for seed in main], truth)]
     for name, settings in RATINGS.items():
         if not has(main, name):
             continue
@@ -288,7 +287,7 @@ def images_table(truth: Truth) -> str:
 
 def contenders(truth: Truth) -> dict[str, list[np.ndarray]]:
     """The scores that a reader wants side by side, seed by seed."""
-    found = {metric: [seed.scores(metric) for seed in seeds_of("main", truth)] for metric in (DEFAULT, PAPER)}
+    found = {metric: [seed.scores(metric) for seed in seeds_of("main", truth)] for metric in (STITCHED, PAPER)}
     for name in ("spos-shared", "spos-cells"):
         if kept := seeds_of(name, truth):
             found[f"{name}, loss"] = [seed.one_shot["loss"] for seed in kept]
@@ -301,13 +300,13 @@ def regret_table(truth: Truth) -> str:
     for label, many in contenders(truth).items():
         for number, scores in enumerate(many):
             cells = [f"{label}, seed {number}" if len(many) > 1 else label]
-            for budget in (*BUDGETS, np.inf):
+            for budget in (*MACRO_BUDGETS, np.inf):
                 fits = truth.macs <= budget
                 accuracy = truth.accuracy[fits]
                 picked = accuracy[scores[fits] == scores[fits].max()]
                 cells.append(f"{picked.mean():.2f} ({100 * np.mean(accuracy > picked.mean()):.1f} %)")
             rows.append(cells)
-    best = [f"{truth.accuracy[truth.macs <= budget].max():.2f}" for budget in (*BUDGETS, np.inf)]
+    best = [f"{truth.accuracy[truth.macs <= budget].max():.2f}" for budget in (*MACRO_BUDGETS, np.inf)]
     return markdown(["picked by", "40 M", "60 M", "80 M", "any"], [*rows, ["the truth", *best]])
 
 
@@ -331,7 +330,7 @@ def draw_training(truth: Truth, folder: Path) -> None:
     if len(there) < 2:
         return
     figure, axis = plt.subplots(figsize=(4.6, 3))
-    for metric in (DEFAULT, PAPER):
+    for metric in (STITCHED, PAPER):
         taus = [ranking.kendall(seed.scores(metric), truth.accuracy) for seed in there.values()]
         axis.plot(list(there), taus, marker="o", label=metric)
     for name in ("macs", "non-identity layers"):
@@ -372,11 +371,13 @@ def main() -> None:
     columns = ranking.read_columns(parser.parse_args().truth, plain="mean_acc")
     truth = Truth(columns, space="nas-bench-macro", accuracy="mean_acc", macs="flops")
     tables = {
+        "targets": targets_table,
         "metrics": metrics_table,
         "zero-cost": zero_cost_table,
         "spos": spos_table,
         "factors": factors_table,
         "cuts": cuts_table,
+        "bands": bands_table,
         "distinct": distinct_table,
         "sums": sums_table,
         "fitted": fitted_table,
@@ -384,7 +385,13 @@ def main() -> None:
         "regret": regret_table,
     }
     filled = {name: make(truth) for name, make in tables.items()}
-    more = {"second": second_table(), "wide": wide_table(), "leads": wide_leads(), "winners": winners_table()}
+    more = {"second": second_table(), "wide": wide_table(), "leads": wide_leads()}
+    more |= {
+        "like-cost": like_cost_table(),
+        "pooled": pooled_table(),
+        "adapters": adapters_table(),
+        "winners": winners_table(),
+    }
     fill(DOCS / "ranking.md", filled | more)
     for draw in (draw_scatter, draw_training, draw_regret):
         draw(truth, DOCS / "ranking")

@@ -30,12 +30,12 @@ METRICS = [
     "stitched_sqrt_logit_mse",
     "stitched_ce",
 ]
-DEFAULT = "stitched_sqrt_logit_mse"
+STITCHED = "stitched_sqrt_logit_mse"
 RATINGS = {
-    "images_250": {"metric": DEFAULT, "images": 250, "batch_size": 125},
-    "images_500": {"metric": DEFAULT, "images": 500, "batch_size": 250},
-    "batch_50": {"metric": DEFAULT, "images": 1000, "batch_size": 50},
-    "batch_500": {"metric": DEFAULT, "images": 1000, "batch_size": 500},
+    "images_250": {"metric": STITCHED, "images": 250, "batch_size": 125},
+    "images_500": {"metric": STITCHED, "images": 500, "batch_size": 250},
+    "batch_50": {"metric": STITCHED, "images": 1000, "batch_size": 50},
+    "batch_500": {"metric": STITCHED, "images": 1000, "batch_size": 500},
 }
 SMALL = (
     "dna.teacher.model_kwargs={widths: [64, 128, 256], depths: [2, 2, 2], linear_ends: true}",

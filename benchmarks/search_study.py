@@ -5,7 +5,6 @@
 1. ``RUNS/truth``, ``RUNS/truth-5-epochs``: 24 networks drawn from the space, trained equally (a second ground truth
    for the ratings), and trained again for longer.
 2. ``RUNS/rank``: distillation under the teacher of the ranking study, ratings, one-shot supernet; compared with 1.
-   ``RUNS/rank-recipe``: distillation and ratings under the teacher of the recipe ``rank-nas-bench-macro``.
 3. Under each budget the winner by the default rating, by the paper's, by the one-shot supernet (best of as many
    networks as block-wise ratings rate candidates), and the deepest and the shallowest near the budget.
 4. ``RUNS/winners-BUDGET``: these and five random networks of the budget, retrained equally.
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.ranking_study import DEFAULT, SPOS, keep
+from benchmarks.ranking_study import SPOS, STITCHED, keep
 from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_json
@@ -44,7 +43,7 @@ AGAIN = "seeds=[1]"
 TRUTHS = {"truth": 2, "truth-5-epochs": EPOCHS}
 PAPER = "relative_l1"
 BASELINES = ("zero_cost=[synflow,jacob_cov,naswot]", *SPOS)
-METRICS = (DEFAULT, "stitched_sqrt_kl", PAPER, "cosine")
+METRICS = (STITCHED, "stitched_sqrt_kl", PAPER, "cosine")
 
 
 def distilnas(*arguments: str) -> None:
@@ -78,11 +77,6 @@ def ranked_with(images: Path, teacher: Path, truth: Path) -> tuple[str, ...]:
     )
 
 
-def on_space(name: str) -> tuple[str, ...]:
-    """Overrides of ``rank-nas-bench-macro`` for another space."""
-    return (f"dna.space={{preset: {name}, split: null, depths: shared}}", "digits=null", "budgets=[]")
-
-
 def drawn(space: SearchSpace, costs: CostTable, limit: Limit, number: int) -> list[Choice]:
     """Random networks near the budget."""
     found: dict[Choice, None] = {}
@@ -106,7 +100,7 @@ def winners(run: Path, given: tuple[str, ...], budget: str) -> dict[str, str]:
         amount = parse_amount(budget)
         limits = (Limit(cost="macs", max=amount),)
         near = Limit(cost="macs", min=int(NEAR * amount), max=amount)
-        tables = {name: RatingTable.load(rank.rate_by(name).folder / "ratings.npz") for name in (DEFAULT, PAPER)}
+        tables = {name: RatingTable.load(rank.rate_by(name).folder / "ratings.npz") for name in (STITCHED, PAPER)}
         found = {name: solved(space, table, costs, limits) for name, table in tables.items()}
         choices = drawn(space, costs, near, space.num_candidates)
         loss = rank.one_shot_scores(choices).loss
@@ -129,7 +123,6 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--images", type=Path, required=True, help="folder with train/CLASS/* and test/CLASS/*")
     parser.add_argument("--teacher", type=Path, required=True, help="teacher.safetensors of the ranking study's main")
-    parser.add_argument("--recipe-teacher", type=Path, required=True, help="that of rank-nas-bench-macro")
     asked = parser.parse_args()
     trained = f"data.path={asked.images}"
     for name, epochs in TRUTHS.items():
@@ -139,17 +132,13 @@ def main() -> None:
     ranked = asked.runs / "rank"
     distilnas("run", "rank-small-images", "--run", str(ranked), *given)
     keep(ranked, RESULTS)
-    longest = asked.runs / list(TRUTHS)[-1] / "truth.json"
-    under = (*on_space("small-images"), *ranked_with(asked.images, asked.recipe_teacher, longest))
-    distilnas("run", "rank-nas-bench-macro", "--run", str(asked.runs / "rank-recipe"), *under)
-    keep(asked.runs / "rank-recipe", RESULTS)
     for budget in BUDGETS:
         folder = asked.runs / f"winners-{budget}"
         chosen = winners(ranked, given, budget)
         least = f"min_macs={int(NEAR * parse_amount(budget))}"
         overrides = (f"networks={json.dumps(chosen)}", "number=5", least, f"max_macs={budget}")
         train(folder, trained, overrides)
-        close = {names: network for names, network in chosen.items() if names != "deepest"}
+        close = {names: network for names, network in chosen.items() if "deepest" not in names.split(" = ")}
         train(folder.with_name(f"{folder.name}-again"), trained, (f"networks={json.dumps(close)}", "number=0", AGAIN))
 
 

@@ -14,12 +14,13 @@ What the page on the results needs is kept in ``results/wide``.
 import argparse
 from pathlib import Path
 
-from benchmarks.ranking_study import DEFAULT, keep
-from benchmarks.search_study import BASELINES, PAPER, distilnas, on_space, ranked_with
+from benchmarks.ranking_study import STITCHED, keep
+from benchmarks.search_study import BASELINES, PAPER, distilnas, ranked_with
 from distilnas.files import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "wide"
 SPACE = "small-images-wide"
+ON_SPACE = (f"dna.space={{preset: {SPACE}, split: null, depths: shared}}", "digits=null", "budgets=[]")
 EPOCHS = 8
 ADAPTERS = ("linear", "project")
 TRUTHS = {"truth": (), "like-cost": ("min_macs=5.4M", "max_macs=6M")}
@@ -41,7 +42,7 @@ def main() -> None:
         networks |= found
     write_json(asked.runs / "networks.json", networks)
     ranked = asked.runs / "rank"
-    given = (*on_space(SPACE), *ranked_with(asked.images, asked.teacher, asked.runs / "networks.json"), *BASELINES)
+    given = (*ON_SPACE, *ranked_with(asked.images, asked.teacher, asked.runs / "networks.json"), *BASELINES)
     distilnas("run", "rank-nas-bench-macro", "--run", str(ranked), *given)
     keep(ranked, RESULTS)
     for adapters in ADAPTERS:
@@ -52,10 +53,10 @@ def main() -> None:
             f"truth={asked.runs / 'networks.json'}",
             "dna.teacher.model_kwargs={widths: [32, 64, 128], depths: [2, 2, 2], linear_ends: true}",
             f"dna.distill.adapters={adapters}",
-            f"metrics=[{PAPER},{DEFAULT}]",
+            f"metrics=[{PAPER},{STITCHED}]",
             *(() if adapters == ADAPTERS[0] else (f"dna.teacher.weights={own}", "dna.teacher.fit=null")),
         )
-        distilnas("run", "rank-small-images", "--run", str(narrow), *on_space(SPACE), *given)
+        distilnas("run", "rank-small-images", "--run", str(narrow), *ON_SPACE, *given)
         keep(narrow, RESULTS)
 
 

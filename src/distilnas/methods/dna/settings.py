@@ -49,7 +49,7 @@ class DistillSettings:
     order: str = "together"
     sampling: str = "uniform"
     cells_per_step: int | None = None
-    adapters: Literal["project", "linear", "absorb"] = "project"
+    adapters: Literal["project", "linear", "absorb"] = "linear"
     optim: OptimSettings = field(default_factory=lambda: OptimSettings(optimizer="adam", lr=5e-3, warmup=0.05))
     lr_per_block: tuple[float, ...] | None = None
     blocks: tuple[int, ...] | None = None
