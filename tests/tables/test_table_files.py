@@ -40,6 +40,8 @@ def test_another_file_is_refused_in_our_words(table):
     table.write_text("block,cell,path,rating\n")
     with pytest.raises(UsageError, match=r"it is no whole \.npz file\. If a step wrote it, delete it and run"):
         read(table)
+    with pytest.raises(UsageError, match=r"there is no file .*/none\.npz\.$"):
+        read(table.with_name("none.npz"))
 
 
 def test_a_changed_byte_is_refused_or_harmless(table):
