@@ -26,6 +26,7 @@ SMALL = comparison([5, 4, 4, 1, 9], [70, 90, 80, 60, 99], [10, 10, 20, 5, 30])
         ("40M", Budget(cost="macs", limit=40_000_000)),
         ("params=1.2M", Budget(cost="params", limit=1_200_000)),
         ("latency_ms=2.5", Budget(cost="latency_ms", limit=2.5)),
+        ("4e7", Budget(cost="macs", limit=40_000_000)),
         ("40000000", Budget(cost="macs", limit=40_000_000)),
     ],
 )
@@ -33,7 +34,7 @@ def test_budget_text(text, expected):
     assert parse_budget(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "macs=", "lots", "45%", "-3", "nan", "1e6", "macs=40M=2Q"])
+@pytest.mark.parametrize("text", ["", "macs=", "lots", "45%", "-3", "nan", "1e6k", "macs=40M=2Q"])
 def test_bad_budget_text(text):
     with pytest.raises(UsageError):
         parse_budget(text)
