@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.ranking_study import EVERY, RESULTS
+from benchmarks.ranking_study import EVERY, RESULTS, VARIANTS
 from distilnas import ranking
 from distilnas.costing import cost_table
 from distilnas.recipes.settings import SpaceSettings
@@ -108,6 +108,12 @@ def kept_seeds(folder: Path, truth: Truth) -> list[Kept]:
 def seeds_of(variant: str, truth: Truth) -> list[Kept]:
     """The kept seeds of a variant of the ranking study, none when it was not run."""
     return kept_seeds(RESULTS / variant, truth)
+
+
+def spos_losses(truth: Truth) -> list[tuple[str, np.ndarray]]:
+    """Every one-shot supernet's variant and (n,) scores by its loss."""
+    named = [name for name in VARIANTS if name.startswith("spos")]
+    return [(name, seed.one_shot["loss"]) for name in named for seed in seeds_of(name, truth)]
 
 
 def tenth(truth: Truth) -> Truth:

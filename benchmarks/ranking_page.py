@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.kept import MACRO_BUDGETS, Kept, Truth, kept_seeds, seeds_of, shares_better, taus_of, tenth
+from benchmarks.kept import MACRO_BUDGETS, Kept, Truth, seeds_of, shares_better, spos_losses, taus_of, tenth
 from benchmarks.pages import DOCS, fill, markdown, save
 from benchmarks.ranking_study import METRICS, RATINGS, RESULTS, STITCHED, VARIANTS
 from benchmarks.search_study import PAPER
@@ -103,9 +103,7 @@ def zero_cost_table(truth: Truth) -> str:
 def spos_table(truth: Truth) -> str:
     """One-shot supernets of other settings and seeds, by their loss."""
     some = tenth(truth)
-    named = [name for name in VARIANTS if name.startswith("spos")]
-    kept = [(name, seed) for name in named for seed in kept_seeds(RESULTS / name, some)]
-    return markdown(TAUS[:-1], [row_of(name, [seed.one_shot["loss"]], some)[:-1] for name, seed in kept])
+    return markdown(TAUS[:-1], [row_of(name, [values], some)[:-1] for name, values in spos_losses(some)])
 
 
 def factors_table(truth: Truth) -> str:
@@ -183,13 +181,15 @@ def bands_table(truth: Truth) -> str:
 def distinct_table(truth: Truth) -> str:
     """The same where networks that stand in the table by several names count once, by their mean score.
 
-    A layer that is left out behind the first of a width is nothing, so names that differ in its place alone are one
-    network; the published table gives them one accuracy and one cost.
+    A layer that is left out behind the first of a width is nothing; the published table gives all names of a network
+    one accuracy and one cost.
     """
-    same = [_left_out_last(name, truth) for name in truth.names]
-    once = truth.among(set(same))
-    place = {name: number for number, name in enumerate(once.names)}
-    which = np.array([place[name] for name in same])
+    choices = ranking.NetworkNames(truth.space).choices(truth.names)
+    layers = {name: truth.space.architecture(choice).acting_layers for name, choice in choices.items()}
+    first = {found: name for name, found in reversed(layers.items())}
+    once = truth.among(set(first.values()))
+    place = {layers[name]: number for number, name in enumerate(once.names)}
+    which = np.array([place[found] for found in layers.values()])
     shown = {" + ".join(variants): variants for variants in DISTINCT}
     scores = {
         label: np.sum([seeds_of(variant, truth)[0].scores(STITCHED) for variant in variants], axis=0)
@@ -205,15 +205,6 @@ def distinct_table(truth: Truth) -> str:
         *(f"{tau}, {what}" for what in ("6,561 names", f"{len(once.names):,} networks") for tau in TAUS[1:4]),
     ]
     return markdown(header, rows)
-
-
-def _left_out_last(name: str, truth: Truth) -> str:
-    """The name under which the layers left out stand last in each width, but for its first layer."""
-    digits, written = iter(name), ""
-    for block in truth.space.blocks:
-        first, *rest = itertools.islice(digits, block.cells[0].depth)
-        written += first + "".join(sorted(rest, key=lambda digit: digit == "0"))
-    return written
 
 
 def _cut(kept: Kept) -> str:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -111,10 +112,12 @@ def winners(run: Path, given: tuple[str, ...], budget: str) -> dict[str, str]:
     return {names: str(chosen) for chosen, names in agreed.items()}
 
 
-def train(folder: Path, images: str, networks: tuple[str, ...]) -> None:
-    """Train and test networks under one budget."""
-    distilnas("run", "truth-small-images", "--run", str(folder), images, *networks, f"retrain.epochs={EPOCHS}")
-    write_json(RESULTS / f"{folder.name}.json", read_json(folder / "truth.json"))
+def train(folder: Path, results: Path, *given: str) -> dict[str, Any]:
+    """Train and test networks equally; the truth is kept in ``results`` by the folder's name, and returned."""
+    distilnas("run", "truth-small-images", "--run", str(folder), *given)
+    truth = read_json(folder / "truth.json")
+    write_json(results / f"{folder.name}.json", truth)
+    return truth
 
 
 def main() -> None:
@@ -126,8 +129,7 @@ def main() -> None:
     asked = parser.parse_args()
     trained = f"data.path={asked.images}"
     for name, epochs in TRUTHS.items():
-        distilnas("run", "truth-small-images", "--run", str(asked.runs / name), trained, f"retrain.epochs={epochs}")
-        write_json(RESULTS / f"{name}.json", read_json(asked.runs / name / "truth.json"))
+        train(asked.runs / name, RESULTS, trained, f"retrain.epochs={epochs}")
     given = (*ranked_with(asked.images, asked.teacher, asked.runs / "truth" / "truth.json"), *BASELINES)
     ranked = asked.runs / "rank"
     distilnas("run", "rank-small-images", "--run", str(ranked), *given)
@@ -136,10 +138,12 @@ def main() -> None:
         folder = asked.runs / f"winners-{budget}"
         chosen = winners(ranked, given, budget)
         least = f"min_macs={int(NEAR * parse_amount(budget))}"
-        overrides = (f"networks={json.dumps(chosen)}", "number=5", least, f"max_macs={budget}")
-        train(folder, trained, overrides)
+        schedule = (trained, f"retrain.epochs={EPOCHS}")
+        near = ("number=5", least, f"max_macs={budget}")
+        train(folder, RESULTS, *schedule, f"networks={json.dumps(chosen)}", *near)
         close = {names: network for names, network in chosen.items() if "deepest" not in names.split(" = ")}
-        train(folder.with_name(f"{folder.name}-again"), trained, (f"networks={json.dumps(close)}", "number=0", AGAIN))
+        again = folder.with_name(f"{folder.name}-again")
+        train(again, RESULTS, *schedule, f"networks={json.dumps(close)}", "number=0", AGAIN)
 
 
 if __name__ == "__main__":

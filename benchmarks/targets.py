@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from benchmarks.kept import Truth, seeds_of, shares_better, taus_of, tenth
+from benchmarks.kept import Truth, seeds_of, shares_better, spos_losses, taus_of, tenth
 from benchmarks.pages import markdown
-from benchmarks.ranking_study import STITCHED, VARIANTS
+from benchmarks.ranking_study import STITCHED
 from benchmarks.search_study import BUDGETS, PAPER
 from benchmarks.second_truth import baselines_of, further_truths, winners
 from distilnas import ranking
@@ -34,7 +34,7 @@ def _published(truth: Truth) -> list[list[str]]:
     wanted = set(some.names)
     among = [place for place, name in enumerate(truth.names) if name in wanted]
     on_some = [np.mean([ranking.kendall(scores[among], some.accuracy) for scores in seeds]) for seeds in ways]
-    spos = _best_spos(some)
+    spos = max(ranking.kendall(scores, some.accuracy) for _, scores in spos_losses(some))
     layers = ranking.kendall(truth.baselines["non-identity layers"], truth.accuracy)
     shares = [[_percent(shares_better(scores, truth)) for scores in seeds] for seeds in ways]
     return [
@@ -72,12 +72,6 @@ def _searches() -> list[list[str]]:
 def _apart(cells: list[str]) -> list[str]:
     """No second cut of the layers there."""
     return [cells[0], "", cells[1]]
-
-
-def _best_spos(truth: Truth) -> float:
-    named = [name for name in VARIANTS if name.startswith("spos")]
-    kept = [seed for name in named for seed in seeds_of(name, truth)]
-    return max(ranking.kendall(seed.one_shot["loss"], truth.accuracy) for seed in kept)
 
 
 def _percent(shares: list[float]) -> str:

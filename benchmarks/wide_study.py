@@ -15,8 +15,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.ranking_study import STITCHED, keep
-from benchmarks.search_study import BASELINES, PAPER, distilnas, ranked_with
-from distilnas.files import read_json, write_json
+from benchmarks.search_study import BASELINES, PAPER, distilnas, ranked_with, train
+from distilnas.files import write_json
 
 RESULTS = Path(__file__).parent / "results" / "wide"
 SPACE = "small-images-wide"
@@ -36,10 +36,7 @@ def main() -> None:
     training = (f"data.path={asked.images}", f"space.preset={SPACE}", f"retrain.epochs={EPOCHS}")
     networks = {}
     for name, limits in TRUTHS.items():
-        distilnas("run", "truth-small-images", "--run", str(asked.runs / name), *training, *limits)
-        found = read_json(asked.runs / name / "truth.json")
-        write_json(RESULTS / f"{name}.json", found)
-        networks |= found
+        networks |= train(asked.runs / name, RESULTS, *training, *limits)
     write_json(asked.runs / "networks.json", networks)
     ranked = asked.runs / "rank"
     given = (*ON_SPACE, *ranked_with(asked.images, asked.teacher, asked.runs / "networks.json"), *BASELINES)

@@ -191,9 +191,9 @@ def test_bad_options(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
     (tmp_path / "seed-0" / "ratings" / "cosine").mkdir(parents=True)
     (tmp_path / "seed-0" / "ratings" / "cosine" / "ratings.npz").touch()
     folder = tmp_path / "seed-0"
-    table = f"--ratings {folder}/ratings/cosine/ratings.npz --space {folder}/space/space.json"
-    fails(cli(*given, "--run", tmp_path), "of several rating tables", table)
-    fails(cli(*given, "--run", folder), "of several rating tables", table)
+    advice = f"--ratings {folder}/ratings/cosine/ratings.npz --space {folder}/space/space.json"
+    fails(cli(*given, "--run", tmp_path), "of several rating tables", advice)
+    fails(cli(*given, "--run", folder), "of several rating tables", advice)
     (tmp_path / "round-1" / "rate").mkdir(parents=True)
     (tmp_path / "round-1" / "rate" / "ratings.npz").touch()
     fails(cli(*given, "--run", tmp_path), "of several rounds", f"--run {tmp_path / 'round-1'}")
