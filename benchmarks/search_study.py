@@ -64,7 +64,7 @@ def depth_table(space: SearchSpace, sign: int) -> RatingTable:
 def solved(space: SearchSpace, table: RatingTable, costs: CostTable, limits: tuple[Limit, ...]) -> Architecture:
     """The proved best network."""
     best = solve(search_problem(space, table, costs), limits)[0]
-    return space.architecture(to_choice(space, best.choices))
+    return space.architecture(to_choice(space, best.positions))
 
 
 def ranked_with(images: Path, teacher: Path, truth: Path) -> tuple[str, ...]:
