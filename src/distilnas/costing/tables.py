@@ -1,4 +1,4 @@
-"""Cost tables computed from the modules that the op factory builds: nothing is typed in.
+"""Cost tables computed from the modules that ``distilnas.blocks`` builds: nothing is typed in.
 
 A block's layers are built one by one on the meta device and counted, the first layer once for every width that the
 previous block may emit, so that the sum over an architecture equals the count of the built network exactly.
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from distilnas.blocks import conv_norm_act, make_layer
 from distilnas.costing.counters import count, count_params
-from distilnas.networks import conv_norm_act, make_layer
 from distilnas.space import CellSpec, Op, SearchSpace
 from distilnas.tables import CellCosts, CostTable
 

@@ -1,7 +1,7 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from distilnas.errors import UsageError
@@ -199,7 +199,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""
-        return plain(asdict(self))
+        return plain(self)
 
     def identity(self) -> dict[str, Any]:
         """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""
@@ -208,7 +208,14 @@ class Settings:
 
 
 def plain(value: Any) -> Any:
-    """JSON values of a record's dictionary: tuples become lists."""
+    """JSON values of a record or its dictionary: tuples become lists.
+
+    Left out are fields that say in their metadata that they are recorded where they are not the default: they are newer
+    than runs which must keep their keys.
+    """
+    if is_dataclass(value):
+        shown = (f for f in fields(value) if "recorded" not in f.metadata or getattr(value, f.name) != f.default)
+        return {f.name: plain(getattr(value, f.name)) for f in shown}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

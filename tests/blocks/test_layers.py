@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from distilnas.networks import conv_norm_act, make_layer
+from distilnas.blocks import conv_norm_act, make_layer
 from distilnas.space import Identity, MBConv
 from distilnas.space.ops import ACTIVATIONS
 
