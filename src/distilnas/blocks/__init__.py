@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from distilnas.blocks import identity, mb
+from distilnas.blocks import identity, mb, res
 from distilnas.blocks.layers import NormLayer, conv_norm_act
 from distilnas.errors import UsageError
 from distilnas.space import Op
@@ -32,6 +32,7 @@ class LayerKind(Protocol):
 LAYERS: dict[str, LayerKind] = {
     "id": identity,
     "mb": mb,
+    "res": res,
 }
 
 

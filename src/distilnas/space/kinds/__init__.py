@@ -8,6 +8,7 @@ a subclass of the tests' ``LayerContract``. Here it must provide a frozen datacl
 from distilnas.errors import UsageError, nearest
 from distilnas.space.kinds.identity import Identity
 from distilnas.space.kinds.mb import MBConv
+from distilnas.space.kinds.res import Residual
 from distilnas.space.ops import Op
 
 __all__ = ["LAYER_KINDS", "Identity", "MBConv", "layer_kind", "parse_op"]
@@ -15,6 +16,7 @@ __all__ = ["LAYER_KINDS", "Identity", "MBConv", "layer_kind", "parse_op"]
 LAYER_KINDS: dict[str, type[Op]] = {
     Identity.kind: Identity,
     MBConv.kind: MBConv,
+    Residual.kind: Residual,
 }
 
 
