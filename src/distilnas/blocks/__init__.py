@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from distilnas.blocks import identity, mb, res
+from distilnas.blocks import convnext, identity, mb, res
 from distilnas.blocks.layers import NormLayer, conv_norm_act
 from distilnas.errors import UsageError
 from distilnas.space import Op
@@ -33,6 +33,7 @@ LAYERS: dict[str, LayerKind] = {
     "id": identity,
     "mb": mb,
     "res": res,
+    "convnext": convnext,
 }
 
 

@@ -6,6 +6,7 @@ a subclass of the tests' ``LayerContract``. Here it must provide a frozen datacl
 """
 
 from distilnas.errors import UsageError, nearest
+from distilnas.space.kinds.convnext import ConvNeXt
 from distilnas.space.kinds.identity import Identity
 from distilnas.space.kinds.mb import MBConv
 from distilnas.space.kinds.res import Residual
@@ -17,6 +18,7 @@ LAYER_KINDS: dict[str, type[Op]] = {
     Identity.kind: Identity,
     MBConv.kind: MBConv,
     Residual.kind: Residual,
+    ConvNeXt.kind: ConvNeXt,
 }
 
 
