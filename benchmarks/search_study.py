@@ -29,7 +29,7 @@ from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_json
 from distilnas.recipes.catalogue import load_settings
-from distilnas.recipes.ranking import RankRun
+from distilnas.recipes.rank.steps import RankRun
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.store import Run
 from distilnas.solve import Limit, search_problem, solve, to_choice

@@ -17,7 +17,7 @@ from distilnas.methods.dna.rate import walk
 from distilnas.networks import StudentNet, save_student
 from distilnas.networks.zoo import zoo_entry
 from distilnas.recipes.catalogue import load_settings, run_recipe
-from distilnas.recipes.progressive import ProgressiveSettings
+from distilnas.recipes.progressive.steps import ProgressiveSettings
 from distilnas.recipes.settings import Settings, TeacherSettings
 from distilnas.recipes.spaces import resolve_space
 from distilnas.recipes.teaching import DnaMaterials

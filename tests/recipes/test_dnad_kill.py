@@ -7,7 +7,7 @@ from tiny_dnad_run import dnad_settings
 
 from distilnas.methods.dnad.bilevel import BilevelTraining
 from distilnas.methods.dnad.shrink import ShrinkTraining
-from distilnas.recipes.dnad_summary import run_dnad
+from distilnas.recipes.dnad.summary import run_dnad
 
 
 class Killed(BaseException):

@@ -8,7 +8,7 @@ from tiny_dnad_run import dnad_settings
 
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.files import read_json
-from distilnas.recipes.dnad_summary import run_dnad
+from distilnas.recipes.dnad.summary import run_dnad
 from distilnas.runtime.progress import SilentProgress
 
 

@@ -13,8 +13,8 @@ from distilnas.costing import profile
 from distilnas.files import read_json
 from distilnas.methods.dnad import Archive
 from distilnas.networks import DartsNet, load_student
-from distilnas.recipes.dnad_choice import FoundNetwork, choose
-from distilnas.recipes.dnad_summary import run_dnad
+from distilnas.recipes.dnad.choice import FoundNetwork, choose
+from distilnas.recipes.dnad.summary import run_dnad
 from distilnas.solve import Limit
 from distilnas.space.darts import DartsArchitecture, parse_architecture
 

@@ -15,11 +15,11 @@ from tiny_run import tiny_settings
 
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.recipes.feature_maps import PairedMoments
-from distilnas.recipes.features import FeatureSettings, FeaturesRun, default_block, run_features
+from distilnas.recipes.dna.feature_maps import PairedMoments
+from distilnas.recipes.dna.features import FeatureSettings, FeaturesRun, default_block, run_features
+from distilnas.recipes.dna.summary import run_dna
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.solving import read_choice
-from distilnas.recipes.summary import run_dna
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.store import Run
 from distilnas.tables.files import read_arrays

@@ -30,7 +30,7 @@ from distilnas.recipes.planning.loading import hold, measure_loading
 from distilnas.recipes.planning.meter import Meter, Sample, grow, sizes
 from distilnas.recipes.planning.probes import classifier_steps, noise_images, settle
 from distilnas.recipes.planning.search_probes import rating_batches
-from distilnas.recipes.retraining import RetrainSettings
+from distilnas.recipes.retrain.steps import RetrainSettings
 from distilnas.recipes.settings import DataSettings, Settings
 from distilnas.retrain import retrain
 from distilnas.runtime.checkpoints import save_tree
@@ -389,7 +389,7 @@ def test_variants_are_probed_as_they_run(options: tuple[str, ...], images: Path,
 
 
 def test_rounds_are_the_sum_of_their_runs(images: Path, tmp_path: Path, fixed: None):
-    from distilnas.recipes.progressive import ProgressiveSettings
+    from distilnas.recipes.progressive.steps import ProgressiveSettings
 
     dna = {**CONFIG, "data": {**CONFIG["data"], "path": str(images)}}
     recipe = {"recipe": "progressive", "rounds": 3, "dna": dna, "scale": {"params": "100%", "classes": 3}}

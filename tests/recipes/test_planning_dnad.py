@@ -14,7 +14,7 @@ from distilnas.errors import InfeasibleError, UsageError
 from distilnas.methods.dnad import BilevelSettings, PressureSettings, SearchNet, ShrinkSettings, build_supernet
 from distilnas.networks import DartsNet
 from distilnas.recipes.catalogue import load_settings
-from distilnas.recipes.dnad_summary import STEPS, run_dnad
+from distilnas.recipes.dnad.summary import STEPS, run_dnad
 from distilnas.recipes.planning import plan
 from distilnas.recipes.planning.darts_probes import bilevel_steps, shrink_steps
 from distilnas.recipes.planning.guess import guess_darts

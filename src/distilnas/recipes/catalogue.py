@@ -9,15 +9,15 @@ from typing import Any
 from distilnas.config import merge, parse
 from distilnas.config.load import read_text
 from distilnas.errors import UsageError, nearest
-from distilnas.recipes.dnad_settings import DnadSettings
-from distilnas.recipes.dnad_summary import run_dnad
-from distilnas.recipes.progressive import ProgressiveSettings, run_progressive
-from distilnas.recipes.ranking import run_rank
-from distilnas.recipes.ranking_settings import RankSettings
-from distilnas.recipes.retraining import RetrainSettings, run_retrain
+from distilnas.recipes.dna.summary import run_dna
+from distilnas.recipes.dnad.settings import DnadSettings
+from distilnas.recipes.dnad.summary import run_dnad
+from distilnas.recipes.progressive.steps import ProgressiveSettings, run_progressive
+from distilnas.recipes.rank.settings import RankSettings
+from distilnas.recipes.rank.steps import run_rank
+from distilnas.recipes.retrain.steps import RetrainSettings, run_retrain
 from distilnas.recipes.settings import Settings
-from distilnas.recipes.summary import run_dna
-from distilnas.recipes.truth import TruthSettings, run_truth
+from distilnas.recipes.truth.steps import TruthSettings, run_truth
 from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"

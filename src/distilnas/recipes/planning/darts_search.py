@@ -11,8 +11,8 @@ from distilnas.methods.dnad.choices import Choices
 from distilnas.methods.dnad.costs import point_sides
 from distilnas.methods.dnad.imitation import Imitation
 from distilnas.methods.dnad.recorder import Weighted
-from distilnas.recipes.dnad_checks import check_search, derived_size
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.checks import check_search, derived_size
+from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.planning.darts_probes import bilevel_steps, shrink_steps
 from distilnas.recipes.planning.disk import checkpoint_mb, snapshots_mb
 from distilnas.recipes.planning.forecast import StepForecast, Work

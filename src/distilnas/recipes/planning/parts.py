@@ -10,10 +10,9 @@ from distilnas.costing import profile
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
 from distilnas.networks import StudentNet, build_network
-from distilnas.recipes.dnad_materials import dnad_materials
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.materials import dnad_materials
+from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.network import GivenNetwork, NetworkSettings
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.planning.darts_search import ALL_ALIVE, build_darts_search, darts_search_steps
 from distilnas.recipes.planning.disk import weights_mb
@@ -22,8 +21,9 @@ from distilnas.recipes.planning.images import PlannedImages, planned_images
 from distilnas.recipes.planning.search import Search, build_search, search_steps
 from distilnas.recipes.planning.steps import Bench, data_step, report_step
 from distilnas.recipes.planning.students import student_steps
-from distilnas.recipes.progressive import ProgressiveSettings
-from distilnas.recipes.retraining import RetrainSettings
+from distilnas.recipes.progressive.steps import ProgressiveSettings
+from distilnas.recipes.retrain.network import GivenNetwork, NetworkSettings
+from distilnas.recipes.retrain.steps import RetrainSettings
 from distilnas.recipes.settings import OWN, Settings, TeacherSettings
 from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress

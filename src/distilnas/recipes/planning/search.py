@@ -7,7 +7,7 @@ from torch import nn
 
 from distilnas.costing import cost_table
 from distilnas.methods.dna.schedule import stages
-from distilnas.recipes.dna import ADDITIVITY_SAMPLES
+from distilnas.recipes.dna.steps import ADDITIVITY_SAMPLES
 from distilnas.recipes.planning.disk import checkpoint_mb, ratings_mb, table_mb, weights_mb
 from distilnas.recipes.planning.forecast import StepForecast, Work
 from distilnas.recipes.planning.guess import guess_architecture

@@ -5,8 +5,8 @@ from typing import Any
 
 from distilnas.methods.dnad.costs import point_sides
 from distilnas.methods.dnad.imitation import check_teacher
-from distilnas.recipes.dnad_choice import check_limits
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.choice import check_limits
+from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.solving import limits_of
 from distilnas.solve import Limit
 from distilnas.space.darts.space import DartsSpace

@@ -15,9 +15,9 @@ from distilnas.files import read_json, write_json
 from distilnas.methods.dnad import SearchNet, build_supernet, num_genotypes, search_bilevel, shrink
 from distilnas.methods.dnad.costs import derived_counts
 from distilnas.methods.dnad.recorder import Weighted
-from distilnas.recipes.dnad_checks import check_search
-from distilnas.recipes.dnad_choice import FoundNetwork, choose, found_networks, solution_record
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.checks import check_search
+from distilnas.recipes.dnad.choice import FoundNetwork, choose, found_networks, solution_record
+from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.materials import Batches, finish_training
 from distilnas.recipes.settings import plain
 from distilnas.recipes.solving import limits_of

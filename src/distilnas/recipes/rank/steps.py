@@ -20,10 +20,10 @@ from distilnas.baselines.zerocost import ZERO_COST
 from distilnas.errors import UsageError
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.networks import StudentNet
-from distilnas.recipes.dna import DnaRun
+from distilnas.recipes.dna.steps import DnaRun
 from distilnas.recipes.materials import finish_training
-from distilnas.recipes.ranking_settings import RankSettings
-from distilnas.recipes.ranking_truth import Truth
+from distilnas.recipes.rank.settings import RankSettings
+from distilnas.recipes.rank.truth import Truth
 from distilnas.recipes.running import drive, write_results
 from distilnas.recipes.settings import plain
 from distilnas.recipes.teaching import DnaMaterials

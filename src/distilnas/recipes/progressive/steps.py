@@ -10,11 +10,11 @@ from typing import Any, Literal
 from distilnas.config import flatten
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.recipes.network import NetworkSettings, ScaleSettings
-from distilnas.recipes.retraining import RetrainSettings, run_retrain
+from distilnas.recipes.dna.summary import run_dna
+from distilnas.recipes.retrain.network import NetworkSettings, ScaleSettings
+from distilnas.recipes.retrain.steps import RetrainSettings, run_retrain
 from distilnas.recipes.running import write_config, write_summary
 from distilnas.recipes.settings import Settings, TeacherSettings, plain
-from distilnas.recipes.summary import run_dna
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.store import Run
 from distilnas.training import ClassifierSettings

@@ -24,8 +24,8 @@ from distilnas.data import Preprocessing, eval_transform
 from distilnas.data.decoding import to_rgb
 from distilnas.errors import UsageError
 from distilnas.files import write_json
-from distilnas.recipes.dna import DnaRun
-from distilnas.recipes.feature_maps import Comparison
+from distilnas.recipes.dna.feature_maps import Comparison
+from distilnas.recipes.dna.steps import DnaRun
 from distilnas.recipes.own import own_teacher
 from distilnas.recipes.running import drive
 from distilnas.recipes.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from distilnas.data import Preprocessing
-from distilnas.recipes.dna import DnaRun
+from distilnas.recipes.dna.steps import DnaRun
 from distilnas.recipes.own import own_teacher
 from distilnas.recipes.running import drive, student_summary, write_summary
 from distilnas.recipes.settings import Settings

@@ -10,7 +10,7 @@ import numpy as np
 
 from distilnas import ranking
 from distilnas.ranking.plot import write_scatter
-from distilnas.recipes.ranking_settings import RankSettings
+from distilnas.recipes.rank.settings import RankSettings
 from distilnas.space import Choice, SearchSpace, find_space
 from distilnas.tables import RatingTable
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from distilnas.data import Preprocessing
 from distilnas.networks import DartsNet
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.teaching import TeacherMaterials
 from distilnas.runtime.progress import Progress
 from distilnas.teachers import Partition, Tap, propose

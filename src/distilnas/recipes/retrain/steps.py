@@ -9,7 +9,7 @@ from distilnas.costing import profile
 from distilnas.files import write_json
 from distilnas.networks import build_network, save_student
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.network import GivenNetwork, NetworkSettings, read_network
+from distilnas.recipes.retrain.network import GivenNetwork, NetworkSettings, read_network
 from distilnas.recipes.running import drive, student_summary, write_summary
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, plain
 from distilnas.recipes.students import StudentRun

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from distilnas.recipes.dnad import DnadRun
-from distilnas.recipes.dnad_materials import dnad_materials
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.materials import dnad_materials
+from distilnas.recipes.dnad.settings import DnadSettings
+from distilnas.recipes.dnad.steps import DnadRun
 from distilnas.recipes.running import drive, student_summary, write_summary
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.provenance import provenance
