@@ -14,7 +14,7 @@ from distilnas.config import parse
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.recipes.dna.summary import run_dna
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.recipes.own import weights_key
 from distilnas.recipes.settings import Settings
 

@@ -1,8 +1,8 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings, RateSettings
@@ -112,7 +112,7 @@ class TeacherSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values that runs and steps are known by: a student by its weights, wherever its folder lies."""
-        data = plain(asdict(self))
+        data = plain(self)
         return data if self.student is None else data | {"student": student_key(self.student)}
 
 
@@ -196,6 +196,7 @@ class Settings:
     retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
     random: RandomSettings = field(default_factory=RandomSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    auxiliary_weight: ClassVar = 0.0  # of DARTS networks, which are not found here
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""

@@ -25,14 +25,12 @@ from distilnas.data.decoding import to_rgb
 from distilnas.errors import UsageError
 from distilnas.files import write_json
 from distilnas.recipes.dna.feature_maps import Comparison
-from distilnas.recipes.dna.steps import DnaRun
-from distilnas.recipes.own import own_teacher
-from distilnas.recipes.running import drive
-from distilnas.recipes.settings import Settings
+from distilnas.recipes.dna.recipe import DNA, open_dna
+from distilnas.recipes.dna.steps import DATA, DISTILL, SOLVE, TEACHER, DnaJob, rating_batches
+from distilnas.recipes.frame import Step, drive
+from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.solving import read_choice
-from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress
-from distilnas.runtime.store import StepRecord
 from distilnas.space import Choice
 from distilnas.supernet import SuperBlock
 from distilnas.tables.files import write_arrays
@@ -40,7 +38,6 @@ from distilnas.tables.files import write_arrays
 SCHEMA = 1
 SHOWN_IMAGES = 6
 _PAPER_SIDE = 14
-_STEP = "features"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,81 +79,90 @@ class Sample:
     classes: tuple[str | None, ...]
 
 
-class FeaturesRun(DnaRun):
-    """A DNA run with one more step, done when it is asked for."""
+@dataclass(frozen=True, kw_only=True)
+class Features(Step[DnaJob, None]):
+    """Compare student and teacher; a run keeps one comparison, the last that was asked for."""
 
-    def features(self, asked: FeatureSettings) -> StepRecord:
-        """Compare student and teacher; a run keeps one comparison, the last that was asked for."""
-        solution = self.solve().result
-        blocks = asked.indices([row["height"] for row in self.teacher().result["blocks"]])
-        given = torch.stack([_read(file, self.preprocessing) for file in asked.images]) if asked.images else None
+    name: str = "features"
+    asked: FeatureSettings
 
-        def work(folder: Path) -> dict[str, Any]:
-            sample = self._rating_sample() if given is None else self._given_sample(given, asked.images)
-            inputs, found = self._compare(read_choice(solution["choice"]), blocks, sample)
-            arrays = {"inputs": _pixels(inputs, self.preprocessing)}
-            record = {
-                "schema": SCHEMA,
-                "architecture": solution["architecture"],
-                "num_images": next(iter(found.values())).num_images,
-                "images": [{"name": n, "label": c} for n, c in zip(sample.names, sample.classes, strict=True)],
-                "blocks": [comparison.describe(b) for b, comparison in found.items()],
-            }
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        _read_all(self.asked.images, job.preprocessing)  # what cannot be read is said before anything is replaced
+        images = [[file.name, _digest(file)] for file in self.asked.images] or plain(job.settings.rate)
+        keys = {"distill": job.key(DISTILL), "choice": job.result(SOLVE)["choice"], "blocks": self._blocks(job)}
+        return keys | {"images": images}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        files, solution = self.asked.images, job.result(SOLVE)
+        given = _read_all(files, job.preprocessing)
+        sample = _rating_sample(job) if given is None else _given_sample(job, given, files)
+        inputs, found = _compare(job, read_choice(solution["choice"]), self._blocks(job), sample)
+        arrays = {"inputs": _pixels(inputs, job.preprocessing)}
+        record = {
+            "schema": SCHEMA,
+            "architecture": solution["architecture"],
+            "num_images": next(iter(found.values())).num_images,
+            "images": [{"name": n, "label": c} for n, c in zip(sample.names, sample.classes, strict=True)],
+            "blocks": [comparison.describe(b) for b, comparison in found.items()],
+        }
+        for b, comparison in found.items():
+            arrays |= {f"{b + 1}/{name}": array for name, array in comparison.arrays().items()}
+        write_arrays(folder / "features.npz", arrays, {"kind": self.name, "schema": SCHEMA})
+        write_json(folder / "features.json", record)
+        return record
+
+    def _blocks(self, job: DnaJob) -> tuple[int, ...]:
+        return self.asked.indices([row["height"] for row in job.result(TEACHER)["blocks"]])
+
+
+def _rating_sample(job: DnaJob) -> Sample:
+    """The rating images in the batches of the rating; the first of each class is drawn."""
+    rating = job.get(DATA).rating
+    size = min(job.settings.rate.batch_size, len(rating))
+    _, first = np.unique(rating.labels[: len(rating) // size * size], return_index=True)
+    shown = tuple(sorted(first[:SHOWN_IMAGES].tolist()))
+    return Sample(
+        batches=lambda: ((images, len(images)) for images, _ in rating_batches(job)),
+        shown=shown,
+        names=tuple(rating.name_of(i) for i in shown),
+        classes=tuple(rating.classes[rating.labels[i]] for i in shown),
+    )
+
+
+def _given_sample(job: DnaJob, images: Tensor, files: Sequence[Path]) -> Sample:
+    """The user's images, in batches that rating images fill up: batch norm uses the statistics of the batch."""
+    others, _ = next(iter(rating_batches(job)))
+    chunks = images.split(len(others))
+    names = tuple(file.name for file in files[:SHOWN_IMAGES])
+    return Sample(
+        batches=lambda: ((torch.cat([chunk, others[len(chunk) :]]), len(chunk)) for chunk in chunks),
+        shown=tuple(range(len(names))),
+        names=names,
+        classes=(None,) * len(names),
+    )
+
+
+@torch.no_grad()
+def _compare(
+    job: DnaJob, choice: Choice, blocks: Sequence[int], sample: Sample
+) -> tuple[np.ndarray, dict[int, Comparison]]:
+    """The shown images as the networks get them, (n, 3, R, R), and the comparison of each block."""
+    supernet, seen, inputs = job.get(DISTILL), 0, []
+    on_device = job.device.module(supernet)
+    found = {b: Comparison() for b in blocks}
+    for images, counting in sample.batches():
+        shown = [i - seen for i in sample.shown if seen <= i < seen + counting]
+        seen += counting
+        inputs.append(images[shown].numpy())
+        images = job.device.images(images)
+        with job.device.autocast():
+            targets = job.get(TEACHER).features(images)
+            assembled = on_device.imitate(images, [(c.cell, c.path) for c in choice])  # type: ignore[operator]
             for b, comparison in found.items():
-                arrays |= {f"{b + 1}/{name}": array for name, array in comparison.arrays().items()}
-            write_arrays(folder / "features.npz", arrays, {"kind": _STEP, "schema": SCHEMA})
-            write_json(folder / "features.json", record)
-            return record
-
-        keys = {"distill": self.distill().key, "choice": solution["choice"], "blocks": blocks}
-        keys |= {"images": [[file.name, _digest(file)] for file in asked.images] or self._plain("rate")}
-        return self._step(_STEP, keys, work)
-
-    def _rating_sample(self) -> Sample:
-        """The rating images in the batches of the rating; the first of each class is drawn."""
-        rating = self.splits.rating
-        size = min(self.settings.rate.batch_size, len(rating))
-        _, first = np.unique(rating.labels[: len(rating) // size * size], return_index=True)
-        shown = tuple(sorted(first[:SHOWN_IMAGES].tolist()))
-        return Sample(
-            batches=lambda: ((images, len(images)) for images, _ in self._rating_batches()),
-            shown=shown,
-            names=tuple(rating.name_of(i) for i in shown),
-            classes=tuple(rating.classes[rating.labels[i]] for i in shown),
-        )
-
-    def _given_sample(self, images: Tensor, files: Sequence[Path]) -> Sample:
-        """The user's images, in batches that rating images fill up: batch norm uses the statistics of the batch."""
-        others, _ = next(iter(self._rating_batches()))
-        chunks = images.split(len(others))
-        names = tuple(file.name for file in files[:SHOWN_IMAGES])
-        return Sample(
-            batches=lambda: ((torch.cat([chunk, others[len(chunk) :]]), len(chunk)) for chunk in chunks),
-            shown=tuple(range(len(names))),
-            names=names,
-            classes=(None,) * len(names),
-        )
-
-    @torch.no_grad()
-    def _compare(
-        self, choice: Choice, blocks: Sequence[int], sample: Sample
-    ) -> tuple[np.ndarray, dict[int, Comparison]]:
-        """The shown images as the networks get them, (n, 3, R, R), and the comparison of each block."""
-        supernet, seen, inputs = self.device.module(self.supernet), 0, []
-        found = {b: Comparison() for b in blocks}
-        for images, counting in sample.batches():
-            shown = [i - seen for i in sample.shown if seen <= i < seen + counting]
-            seen += counting
-            inputs.append(images[shown].numpy())
-            images = self.device.images(images)
-            with self.device.autocast():
-                targets = self.teacher_blocks.features(images)
-                assembled = supernet.imitate(images, [(c.cell, c.path) for c in choice])  # type: ignore[operator]
-                for b, comparison in found.items():
-                    block: SuperBlock = self.supernet.blocks[b]  # type: ignore[assignment]
-                    alone = block.cells[choice[b].cell](block.entry(targets[b]), choice[b].path)
-                    comparison.add(targets[b + 1], {"block": alone, "assembled": assembled[b]}, counting, shown)
-        return np.concatenate(inputs), found
+                block: SuperBlock = supernet.blocks[b]  # type: ignore[assignment]
+                alone = block.cells[choice[b].cell](block.entry(targets[b]), choice[b].path)
+                comparison.add(targets[b + 1], {"block": alone, "assembled": assembled[b]}, counting, shown)
+    return np.concatenate(inputs), found
 
 
 def run_features(
@@ -184,16 +190,13 @@ def run_features(
         raise UsageError(
             f"{folder} is not solved yet, and features are those of its solution: do `distilnas solve --run {folder}`."
         )
-    own = own_teacher(settings.teacher, teacher, preprocessing, folder)
-    materials = DnaMaterials(settings, own=own, progress=progress)
-    return drive(
-        folder,
-        settings,
-        lambda run: FeaturesRun(run, materials),
-        steps={_STEP: lambda run: run.features(asked)},
-        finish=lambda run: run.features(asked).result,
-        until=_STEP,
-    )
+    opened = open_dna(settings, folder, progress, teacher, preprocessing)
+    return drive(DNA, settings, folder, *opened, until=Features(asked=asked))
+
+
+def _read_all(files: Sequence[Path], preprocessing: Preprocessing) -> Tensor | None:
+    """(n, 3, R, R) as the networks want them; None where no files are given."""
+    return torch.stack([_read(file, preprocessing) for file in files]) if files else None
 
 
 def _read(file: Path, preprocessing: Preprocessing) -> Tensor:

@@ -1,6 +1,6 @@
 """All settings of a DNAD run; those of the search methods lie beside the methods."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distilnas.errors import UsageError, nearest
@@ -95,7 +95,7 @@ class DnadSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""
-        return plain(asdict(self))
+        return plain(self)
 
     def identity(self) -> dict[str, Any]:
         """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""

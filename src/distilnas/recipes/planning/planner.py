@@ -12,7 +12,7 @@ from distilnas.recipes.planning.images import PARTS, PlannedImages
 from distilnas.recipes.planning.parts import Part, Planner
 from distilnas.recipes.progressive.steps import ProgressiveSettings
 from distilnas.recipes.retrain.network import GivenNetwork, read_network
-from distilnas.recipes.retrain.steps import RetrainSettings
+from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.settings import Settings
 from distilnas.runtime.progress import Progress
 from distilnas.space import Architecture

@@ -3,17 +3,18 @@
 Round r is a DNA run of its own in ``round-r``; its winner, scaled and trained in ``scaled-r``, teaches round r + 1.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from distilnas.config import flatten
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.recipes.dna.summary import run_dna
+from distilnas.recipes.dna.recipe import DNA
+from distilnas.recipes.frame import write_config, write_summary
 from distilnas.recipes.retrain.network import NetworkSettings, ScaleSettings
-from distilnas.recipes.retrain.steps import RetrainSettings, run_retrain
-from distilnas.recipes.running import write_config, write_summary
+from distilnas.recipes.retrain.settings import RetrainSettings
+from distilnas.recipes.retrain.steps import RETRAINING
 from distilnas.recipes.settings import Settings, TeacherSettings, plain
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.store import Run
@@ -41,7 +42,7 @@ class ProgressiveSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""
-        return plain(asdict(self))
+        return plain(self)
 
 
 def run_progressive(
@@ -59,10 +60,11 @@ def run_progressive(
     write_config(folder, settings.to_dict())
     for number in range(1, settings.rounds + 1):
         progress.message(f"round {number} of {settings.rounds}, teacher {dna.teacher.student or dna.teacher.model}")
-        found = run_dna(dna, folder / f"round-{number}", progress=progress)
+        found = DNA.run(dna, folder / f"round-{number}", progress=progress)
         rounds.append({"round": number, "teacher": found["teacher"], "student": found["student"]})
         if number < settings.rounds:
-            grown = run_retrain(_scaled(settings, dna, folder, number), folder / f"scaled-{number}", progress=progress)
+            scaled = _scaled(settings, dna, folder, number)
+            grown = RETRAINING.run(scaled, folder / f"scaled-{number}", progress=progress)
             rounds[-1]["scaled"] = grown["student"]
             trained = folder / f"scaled-{number}" / Path(grown["artefacts"]["weights"]).parent
             dna = replace(dna, teacher=TeacherSettings(student=str(trained)))

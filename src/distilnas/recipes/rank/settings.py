@@ -1,6 +1,6 @@
 """Settings of a comparison of ratings with true accuracies."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any, Literal
 
@@ -68,4 +68,4 @@ class RankSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""
-        return plain(asdict(self))
+        return plain(self)

@@ -6,8 +6,8 @@ summed for every network of the truth and compared. The one-shot baseline (SPOS)
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,219 +18,177 @@ from distilnas import ranking
 from distilnas.baselines import spos
 from distilnas.baselines.zerocost import ZERO_COST
 from distilnas.errors import UsageError
-from distilnas.files import read_json, write_bytes, write_json
+from distilnas.files import write_bytes, write_json
 from distilnas.networks import StudentNet
-from distilnas.recipes.dna.steps import DnaRun
+from distilnas.recipes.dna.steps import SPACE, DnaJob, Rate, rating_batches
+from distilnas.recipes.frame import Step
 from distilnas.recipes.materials import finish_training
 from distilnas.recipes.rank.settings import RankSettings
 from distilnas.recipes.rank.truth import Truth
-from distilnas.recipes.running import drive, write_results
 from distilnas.recipes.settings import plain
-from distilnas.recipes.teaching import DnaMaterials
-from distilnas.runtime.progress import Progress, SilentProgress
-from distilnas.runtime.provenance import provenance
+from distilnas.recipes.students import DATA
 from distilnas.runtime.seeds import derive_seed, torch_seed
-from distilnas.runtime.store import StepRecord, key_of
 from distilnas.space import Choice
 from distilnas.tables import RatingTable
 
-BASELINES = ("params", "macs", "depth")
 ZERO_COST_IMAGES = 32
 
 
-class RankRun(DnaRun):
-    """One seed: a DNA run's steps as far as the supernet, then ratings by each metric and their ranking."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """What a seed's run is compared by: the ``settings``, the ``truth``, and its networks as choices of the space."""
 
-    def __init__(self, *args: Any, ranking_settings: RankSettings) -> None:
-        super().__init__(*args)
-        self.asked = ranking_settings
+    settings: RankSettings
+    truth: Truth
 
-    @cached_property
-    def truth(self) -> Truth:
-        """The true accuracies."""
-        return Truth(self.asked, self.settings.seed)
+    def networks(self, job: DnaJob) -> dict[str, Choice]:
+        """The networks of the truth by name."""
+        return self.truth.choices(job.get(SPACE))
 
-    @cached_property
-    def networks(self) -> dict[str, Choice]:
-        """The truth's networks as choices of the run's space."""
-        return self.truth.choices(self.search_space)
 
-    def check(self) -> None:
-        super().check()
-        self.truth.check(self.resolved[1])
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainOneShot(Step[DnaJob, spos.OneShot]):
+    """Train the one-shot supernet on the same training images."""
 
-    def rate_by(self, name: str) -> StepRecord:
-        """Rate every candidate by a metric, or as one of ``ratings`` says."""
-        return self._rate(f"ratings/{name}", self.asked.all_ratings()[name])
+    name: str = "one-shot"
+    settings: spos.SposSettings
 
-    def train_one_shot(self) -> StepRecord:
-        """Train the one-shot supernet on the same training images."""
-        settings = self.asked.one_shot
-        assert settings is not None
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"data": job.key(DATA), "space": job.key(SPACE), "one_shot": plain(self.settings)}
 
-        def work(folder: Path) -> dict[str, Any]:
-            net = self._new_one_shot()
-            loop = self.materials.loop(folder, self.splits.train, settings, name="train one-shot supernet")
-            log = spos.train_one_shot(net, settings, loop, device=self.device, seed=derive_seed(self.settings.seed, 21))
-            tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-            write_bytes(folder / "supernet.safetensors", save(tensors))
-            return finish_training(folder, log)
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        net = _new_one_shot(job)
+        loop = job.materials.loop(folder, job.get(DATA).train, self.settings, name="train one-shot supernet")
+        seed = derive_seed(job.settings.seed, 21)
+        log = spos.train_one_shot(net, self.settings, loop, device=job.device, seed=seed)
+        tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+        write_bytes(folder / "supernet.safetensors", save(tensors))
+        return finish_training(folder, log)
 
-        inputs = {"data": self.data().key, "space": self.space().key, "one_shot": plain(asdict(settings))}
-        return self._step("one-shot", inputs, work)
+    def load(self, job: DnaJob) -> spos.OneShot:
+        net = _new_one_shot(job)
+        net.load_state_dict(load_file(job.do(self).folder / "supernet.safetensors"))
+        return net
 
-    def score_one_shot(self) -> StepRecord:
-        """Score all networks of the truth with the one-shot supernet, on the rating images."""
-        trained = self.train_one_shot()
 
-        def work(folder: Path) -> dict[str, Any]:
-            scores = self.one_shot_scores(list(self.networks.values()))
-            rows = zip(self.networks, scores.loss.tolist(), scores.accuracy.tolist(), strict=True)
-            write_json(folder / "scores.json", {name: {"loss": loss, "accuracy": hits} for name, loss, hits in rows})
-            return {"num_networks": len(self.networks)}
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreOneShot(Step[DnaJob, dict[str, np.ndarray]]):
+    """Score all networks of the truth with the one-shot supernet, on the rating images; higher is better."""
 
-        return self._step("one-shot-scores", {"one_shot": trained.key, **self.truth.key}, work)
+    name: str = "one-shot-scores"
+    asked: Asked
+    trained: TrainOneShot
 
-    def one_shot_scores(self, choices: list[Choice]) -> spos.Scores:
-        """Scores of any networks of the space with the trained one-shot supernet, on the rating images."""
-        net = self._new_one_shot()
-        net.load_state_dict(load_file(self.train_one_shot().folder / "supernet.safetensors"))
-        return spos.score(
-            net,
-            self._rating_batches,
-            choices=choices,
-            device=self.device,
-            progress=self.progress,
-            max_networks=len(choices),
-        )
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"one_shot": job.key(self.trained), **self.asked.truth.key}
 
-    def score_untrained(self) -> StepRecord:
-        """Zero-cost scores of all networks of the truth, freshly initialised."""
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        networks = self.asked.networks(job)
+        scores = one_shot_scores(job, self.trained, list(networks.values()))
+        rows = zip(networks, scores.loss.tolist(), scores.accuracy.tolist(), strict=True)
+        write_json(folder / "scores.json", {name: {"loss": loss, "accuracy": hits} for name, loss, hits in rows})
+        return {"num_networks": len(networks)}
 
-        def work(folder: Path) -> dict[str, Any]:
-            images = self.device.images(next(iter(self._rating_batches()))[0][:ZERO_COST_IMAGES])
-            scores = {}
-            with self.progress.task("score untrained", len(self.networks)) as task:
-                for name, choice in self.networks.items():
-                    with torch_seed(derive_seed(self.settings.seed, 23)):
-                        network = StudentNet(self.search_space.architecture(choice))
-                    network = self.device.module(network)
-                    scores[name] = {score: ZERO_COST[score](network, images) for score in self.asked.zero_cost}
-                    _check_finite(name, scores[name])
-                    task.advance()
-            write_json(folder / "scores.json", scores)
-            return {"num_networks": len(scores)}
+    def load(self, job: DnaJob) -> dict[str, np.ndarray]:
+        rows = ranking.read_columns(job.do(self).folder / "scores.json", plain="loss")
+        networks = self.asked.networks(job)
+        loss, accuracy = (_in_order(rows.numbers(column), networks) for column in ("loss", "accuracy"))
+        return {"one_shot_loss": -loss, "one_shot_accuracy": accuracy}
 
-        inputs = {"data": self.data().key, "space": self.space().key, "scores": list(self.asked.zero_cost)}
-        return self._step("zero-cost", inputs | self.truth.key, work)
 
-    def compare(self) -> StepRecord:
-        """Every score against the truth, with scatter plots."""
-        rated = {name: self.rate_by(name) for name in self.asked.all_ratings()}
-        one_shot = self.score_one_shot() if self.asked.one_shot else None
-        untrained = self.score_untrained() if self.asked.zero_cost else None
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreUntrained(Step[DnaJob, dict[str, np.ndarray]]):
+    """Zero-cost scores of all networks of the truth, freshly initialised."""
 
-        def work(folder: Path) -> dict[str, Any]:
-            tables = {name: RatingTable.load(step.folder / "ratings.npz") for name, step in rated.items()}
-            choices = list(self.networks.values())
-            scores = {name: -ranking.rating_sums(table, choices) for name, table in tables.items()}
-            if one_shot:
-                rows = ranking.read_columns(one_shot.folder / "scores.json", plain="loss")
-                scores["one_shot_loss"] = -_in_order(rows.numbers("loss"), self.networks)
-                scores["one_shot_accuracy"] = _in_order(rows.numbers("accuracy"), self.networks)
-            if untrained:
-                rows = ranking.read_columns(untrained.folder / "scores.json", plain="score")
-                scores |= {score: _in_order(rows.numbers(score), self.networks) for score in self.asked.zero_cost}
-            records = self.truth.rank(scores, folder)
-            if self.asked.fit is not None:
-                records |= self._rank_fitted(tables, folder)
-            write_json(folder / "ranking.json", records)
-            return {name: record["kendall_tau"] for name, record in records.items()}
+    name: str = "zero-cost"
+    asked: Asked
 
-        keys = {name: step.key for name, step in rated.items()}
-        keys |= {step.name: step.key for step in (one_shot, untrained) if step}
-        inputs = {"scores": keys, "budgets": list(self.asked.budgets), "fit": self.asked.fit, **self.truth.key}
-        return self._step("ranking", inputs, work)
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        inputs = {"data": job.key(DATA), "space": job.key(SPACE), "scores": list(self.asked.settings.zero_cost)}
+        return inputs | self.asked.truth.key
 
-    def _rank_fitted(self, tables: Mapping[str, RatingTable], folder: Path) -> dict[str, dict[str, Any]]:
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        images = job.device.images(next(iter(rating_batches(job)))[0][:ZERO_COST_IMAGES])
+        scores, networks = {}, self.asked.networks(job)
+        with job.progress.task("score untrained", len(networks)) as task:
+            for name, choice in networks.items():
+                with torch_seed(derive_seed(job.settings.seed, 23)):
+                    network = StudentNet(job.get(SPACE).architecture(choice))
+                network = job.device.module(network)
+                scores[name] = {score: ZERO_COST[score](network, images) for score in self.asked.settings.zero_cost}
+                _check_finite(name, scores[name])
+                task.advance()
+        write_json(folder / "scores.json", scores)
+        return {"num_networks": len(scores)}
+
+    def load(self, job: DnaJob) -> dict[str, np.ndarray]:
+        rows = ranking.read_columns(job.do(self).folder / "scores.json", plain="score")
+        networks = self.asked.networks(job)
+        return {score: _in_order(rows.numbers(score), networks) for score in self.asked.settings.zero_cost}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compare(Step[DnaJob, None]):
+    """Every score against the truth, with scatter plots. ``rated``: by the ratings' names; ``scored``: the others."""
+
+    name: str = "ranking"
+    asked: Asked
+    rated: Mapping[str, Rate]
+    scored: tuple[Step[DnaJob, dict[str, np.ndarray]], ...]
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        settings, keys = self.asked.settings, {name: job.key(step) for name, step in self.rated.items()}
+        keys |= {step.name: job.key(step) for step in self.scored}
+        return {"scores": keys, "budgets": list(settings.budgets), "fit": settings.fit, **self.asked.truth.key}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        networks, truth = self.asked.networks(job), self.asked.truth
+        tables = {name: job.get(step) for name, step in self.rated.items()}
+        choices = list(networks.values())
+        scores = {name: -ranking.rating_sums(table, choices) for name, table in tables.items()}
+        for step in self.scored:
+            scores |= job.get(step)
+        records = truth.rank(scores, folder)
+        if self.asked.settings.fit is not None:
+            records |= self._fitted(job, tables, networks, folder)
+        write_json(folder / "ranking.json", records)
+        return {name: record["kendall_tau"] for name, record in records.items()}
+
+    def _fitted(
+        self, job: DnaJob, tables: Mapping[str, RatingTable], networks: dict[str, Choice], folder: Path
+    ) -> dict[str, dict[str, Any]]:
         """Records of the fitted ratings; one that cannot be fitted is told of and left out."""
-        records = {}
+        records, truth = {}, self.asked.truth
         for name, table in tables.items():
             try:
-                fitted = self.truth.fit(table, self.networks)
+                fitted = truth.fit(table, networks)
             except UsageError as error:
-                self.progress.message(f"{name} is not fitted: {error}")
+                job.progress.message(f"{name} is not fitted: {error}")
                 continue
-            records[f"{name}_fitted"] = self.truth.rank_fitted(name, fitted, self.networks, folder)
+            records[f"{name}_fitted"] = truth.rank_fitted(name, fitted, networks, folder)
         return records
 
-    def baselines(self) -> dict[str, dict[str, Any]]:
-        """What size alone says of the networks."""
-        choices = list(self.networks.values())
-        depth = {"depth": ranking.depth_scores(self.search_space, choices)}
-        sizes = {cost: ranking.cost_scores(self.search_space, self.costs, cost, choices) for cost in self.costs.costs}
-        return self.truth.rank({name: values for name, values in (sizes | depth).items() if name in BASELINES})
 
-    def _new_one_shot(self) -> spos.OneShot:
-        number = len(self.data().result["classes"])
-        return spos.build_one_shot(self.search_space, number, seed=derive_seed(self.settings.seed, 20))
+def rate_by(name: str, settings: RankSettings) -> Rate:
+    """Rate every candidate by a metric, or as one of ``ratings`` says."""
+    return Rate(name=f"rate {name}", folder=f"ratings/{name}", settings=settings.all_ratings()[name])
 
 
-def run_rank(
-    settings: RankSettings, folder: Path, *, progress: Progress | None = None, until: str | None = None
-) -> dict[str, Any]:
-    """Run all seeds, continuing where ``folder`` stands; returns the content of its ``summary.json``."""
-    if until is not None:
-        raise UsageError(
-            f"the recipe 'rank' runs whole: for the step {until!r} give the run of a seed, e.g. "
-            f"--run {folder / f'seed-{settings.seeds[0]}'}."
-        )
-    progress = progress or SilentProgress()
-    seeds = [_run_seed(settings, seed, folder / f"seed-{seed}", progress) for seed in settings.seeds]
-    names = [name for name in seeds[0]["ranking"] if all(name in seed["ranking"] for seed in seeds)]
-    records = {name: [seed["ranking"][name] for seed in seeds] for name in names}
-    summary = {
-        "run": folder.name,
-        "recipe": settings.recipe,
-        "kendall_tau": {name: _tau(found) for name, found in records.items()},
-        "baselines": {name: record["kendall_tau"] for name, record in seeds[0]["baselines"].items()},
-        "seeds": seeds,
-    }
-    write_results(folder, summary=summary)
-    return summary
-
-
-def _run_seed(settings: RankSettings, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
-    dna = replace(settings.dna, seed=seed)
-    progress.message(f"seed {seed}")
-
-    def finish(run: RankRun) -> dict[str, Any]:
-        steps = {"data": run.data(), "teacher": run.teacher(), "distill": run.distill(), "ranking": run.compare()}
-        steps |= {f"rate {name}": run.rate_by(name) for name in settings.all_ratings()}
-        if settings.one_shot:
-            steps |= {"one-shot": run.train_one_shot(), "one-shot-scores": run.score_one_shot()}
-        if settings.zero_cost:
-            steps["zero-cost"] = run.score_untrained()
-        tested = run.evaluate_teacher()
-        return {
-            "seed": seed,
-            "teacher": run.teacher().result["name"],
-            "teacher_top1": tested.result["top1"],
-            "ranking": read_json(steps["ranking"].folder / "ranking.json"),
-            "baselines": run.baselines(),
-            "seconds": {name: round(step.seconds, 1) for name, step in steps.items()},
-            "provenance": provenance(seed=seed, config_hash=key_of(settings.to_dict()), device=run.device.name),
-        }
-
-    materials = DnaMaterials(dna, progress=progress)
-    return drive(
-        folder,
-        dna,
-        lambda run: RankRun(run, materials, ranking_settings=settings),
-        steps={},
-        finish=finish,
-        until=None,
+def one_shot_scores(job: DnaJob, trained: TrainOneShot, choices: list[Choice]) -> spos.Scores:
+    """Scores of any networks of the space with the trained one-shot supernet, on the rating images."""
+    return spos.score(
+        trained.load(job),
+        partial(rating_batches, job),
+        choices=choices,
+        device=job.device,
+        progress=job.progress,
+        max_networks=len(choices),
     )
+
+
+def _new_one_shot(job: DnaJob) -> spos.OneShot:
+    number = len(job.result(DATA)["classes"])
+    return spos.build_one_shot(job.get(SPACE), number, seed=derive_seed(job.settings.seed, 20))
 
 
 def _check_finite(network: str, scores: Mapping[str, float]) -> None:
@@ -241,10 +199,3 @@ def _check_finite(network: str, scores: Mapping[str, float]) -> None:
 
 def _in_order(scores: Mapping[str, float], names: Mapping[str, Any]) -> np.ndarray:
     return np.array([scores[name] for name in names])
-
-
-def _tau(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard error over the seeds, the values themselves, and over how many networks they are."""
-    values = [record["kendall_tau"] for record in records]
-    mean, stderr = ranking.mean_stderr(values) if len(values) > 1 else (values[0], None)
-    return {"mean": mean, "stderr": stderr, "values": values, "n": records[0]["n"]}
