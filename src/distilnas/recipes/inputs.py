@@ -155,7 +155,7 @@ def load_teacher(model: nn.Module, folder: Path, partition: dict[str, Any]) -> T
 def describe_teacher(model: nn.Module, partition: Partition, name: str, preprocessing: Preprocessing) -> dict[str, Any]:
     """Counts and proposed partition of the teacher, as JSON values."""
     counts = profile(model, preprocessing.resolution)
-    blocks = TeacherBlocks(model, partition).describe(lambda part, shape: count(part, shape)[0])
+    blocks = TeacherBlocks(model, partition).describe(lambda part, shape: count(part, shape).macs)
     return {
         "name": name,
         "params": counts.params,
@@ -169,7 +169,7 @@ def describe_teacher(model: nn.Module, partition: Partition, name: str, preproce
 
 def check_classes(model: nn.Module, num_classes: int, resolution: int) -> None:
     """Raise ``UsageError`` when a teacher does not give one output for each class."""
-    _, _, outputs = count(model, (3, resolution, resolution))
+    outputs = count(model, (3, resolution, resolution)).shape
     if outputs != (num_classes,):
         raise UsageError(
             f"a teacher gives one output for each class: the images have {num_classes} classes, {type(model).__name__} "
