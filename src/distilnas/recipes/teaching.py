@@ -94,7 +94,7 @@ class Teaching:
         """Counts and proposed partition, as JSON values."""
         partition = self._cut(model, self.resolution, self.settings.partition)
         counts = profile(model, self.resolution)
-        blocks = TeacherBlocks(model, partition).describe(lambda part, shape: count(part, shape)[0])
+        blocks = TeacherBlocks(model, partition).describe(lambda part, shape: count(part, shape).macs)
         return {
             "name": type(model).__name__ if self.own else self.settings.student or self.settings.model,
             "params": counts.params,
@@ -165,7 +165,7 @@ def teacher_preprocessing(teacher: TeacherSettings, data: DataSettings) -> Prepr
 
 def check_classes(model: nn.Module, num_classes: int, resolution: int) -> None:
     """Raise ``UsageError`` when a teacher does not give one output for each class."""
-    _, _, outputs = count(model, (3, resolution, resolution))
+    outputs = count(model, (3, resolution, resolution)).shape
     if outputs != (num_classes,):
         raise UsageError(
             f"a teacher gives one output for each class: the images have {num_classes} classes, {type(model).__name__} "
