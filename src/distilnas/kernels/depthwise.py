@@ -36,12 +36,13 @@ class DepthwiseConv2dSame(Conv2dSame):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = _precision(x, self.weight)
+        weight: Tensor = self.weight  # type: ignore[assignment]
+        dtype = _precision(x, weight)
         if dtype is None:
             return super().forward(x)
         x = pad_same(x.to(dtype), self.kernel_size, self.stride, self.dilation)  # type: ignore[arg-type]
         x = x.contiguous(memory_format=torch.channels_last)
-        return _Depthwise.apply(x, self.weight, self.stride, (0, 0), self.dilation)
+        return _Depthwise.apply(x, weight, self.stride, (0, 0), self.dilation)
 
 
 def _precision(input: Tensor, weight: Tensor) -> torch.dtype | None:

@@ -39,5 +39,5 @@ def _fast_class(layer: nn.Module) -> type[nn.Module] | None:
     if type(layer) is nn.Conv2d:
         return DepthwiseConv2d if is_depthwise(layer) else PointwiseConv2d if is_pointwise(layer) else None
     if type(layer) is Conv2dSame:
-        return DepthwiseConv2dSame if is_depthwise(layer) else None
+        return DepthwiseConv2dSame if is_depthwise(layer) else None  # type: ignore[arg-type]  timm hides its class
     return _FAST.get(type(layer))
