@@ -1,7 +1,7 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
 from distilnas.errors import UsageError
