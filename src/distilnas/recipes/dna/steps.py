@@ -192,12 +192,12 @@ class RandomNetworks(Several[DnaJob]):
         limits = limits_of(job.settings.solve, job.result(TEACHER))
         macs, tables = job.result(SOLVE)["costs"]["macs"], (job.get(SPACE), job.get(COST))
         drawn = random_in_budget(*tables, limits, job.settings.random, macs, job.settings.seed)
-        trained = [Retrain(of=architecture) for architecture in drawn]
+        trained = [Retrain(of=architecture, teacher=TEACHER) for architecture in drawn]
         return [step for retrain in trained for step in (retrain, Evaluate(of=retrain))]
 
 
 SPACE, DISTILL, RATE, COST, SOLVE, ADDITIVITY = Space(), Distill(), Rate(), Cost(), Solve(), Additivity()
-RETRAIN = Retrain(of=SOLVE)
+RETRAIN = Retrain(of=SOLVE, teacher=TEACHER)
 EVALUATE, EXPORT = Evaluate(of=RETRAIN), Export(of=RETRAIN)
 RANDOM = RandomNetworks()
 STEPS = (
