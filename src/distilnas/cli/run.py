@@ -40,6 +40,8 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         "truth": _show_truth,
     }
     shown[summary["recipe"]](summary)
+    for text in summary.get("warnings", ()):
+        console.print(f"Mind: {text}", markup=False, highlight=False, soft_wrap=True)
     for name, path in summary.get("artefacts", {}).items():
         console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
 
@@ -62,6 +64,8 @@ def _show_dna(summary: dict[str, Any]) -> None:
         table.add_row(f"random {row['hash'][:6]}", f"{row['top1']:.2f} %", f"{row['params']:,}", f"{row['macs']:,}")
     console.print(table)
     proof = "proved optimal" if solution["optimal"] else "not proved optimal"
+    if solution.get("contradicted"):
+        proof += " by its ratings, but contradicted by its assembled networks"
     console.print(
         f"{rating['num_rated']:,} of {rating['num_candidates']:,} block candidates rated; the best of "
         f"{summary['space']['num_architectures']:,} architectures under the budget, {proof}.",

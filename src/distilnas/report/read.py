@@ -15,6 +15,7 @@ from distilnas.report.records import (
     Data,
     DistillInputs,
     FrontPoint,
+    Held,
     History,
     Measured,
     Preprocessing,
@@ -96,6 +97,12 @@ class RunRecord:
     def solution(self) -> Architecture | None:
         """The solver's network."""
         return self.space.architecture(self.solved.solution.choice) if self.space and self.solved else None
+
+    @property
+    def contradicted(self) -> Held | None:
+        """What contradicts the solution, where assembled networks do."""
+        held = self.additivity.held if self.additivity else None
+        return held if held and held.contradicted else None
 
     @property
     def preprocessing(self) -> Preprocessing | None:
