@@ -11,9 +11,9 @@ from tiny_run import tiny_settings
 from distilnas.cli.run import show
 from distilnas.files import read_json
 from distilnas.methods.dna import Additivity, Held, hold
-from distilnas.recipes import dna as dna_recipe
 from distilnas.recipes import doubts
-from distilnas.recipes.summary import run_dna
+from distilnas.recipes.dna import steps as dna_steps
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.report import write_report
 from distilnas.runtime.progress import SilentProgress
 
@@ -114,13 +114,13 @@ def test_a_contradicted_solution_is_never_called_optimal_alone(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    measure = dna_recipe.measure_additivity
+    measure = dna_steps.measure_additivity
 
     def worst_first(*args: Any, **kwargs: Any) -> Additivity:
         found = measure(*args, **kwargs)
         return dataclasses.replace(found, measured=(max(found.measured) + 0.1, *found.measured[1:]))
 
-    monkeypatch.setattr(dna_recipe, "measure_additivity", worst_first)
+    monkeypatch.setattr(dna_steps, "measure_additivity", worst_first)
     progress = Messages()
     settings = tiny_settings(tmp_path, images)
     summary = run_dna(settings, solved, progress=progress)
@@ -149,14 +149,10 @@ def test_a_run_done_before_solutions_were_held_is_left_as_it_is(
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     shutil.rmtree(run / "additivity")
     with monkeypatch.context() as patch:
-        patch.setattr(dna_recipe.DnaRun, "additivity", _as_before)
+        patch.setattr(dna_steps.Additivity, "keys", dna_steps.Additivity._older_keys)
+        patch.setattr(dna_steps.Additivity, "work", lambda *_: {"kendall_tau": 0.5, "spearman_rho": 0.5})
         run_dna(tiny_settings(tmp_path, images), run)
     record = (run / "additivity" / "step.json").read_bytes()
     summary = run_dna(tiny_settings(tmp_path, images), run)
     assert (run / "additivity" / "step.json").read_bytes() == record
     assert summary["solution"]["contradicted"] is None
-
-
-def _as_before(run: dna_recipe.DnaRun) -> Any:
-    keys = {"rate": run.rate().key, "choice": run.solve().result["choice"]}
-    return run._step("additivity", keys, lambda folder: {"kendall_tau": 0.5, "spearman_rho": 0.5})

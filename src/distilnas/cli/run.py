@@ -19,9 +19,9 @@ def run(
     """Search, retrain, test, export and report; called again, it continues where it stopped and skips what is done."""
     from distilnas.recipes.catalogue import load_settings, run_recipe
 
-    begin()
-    settings = load_settings(config, tuple(overrides or ()))
     folder = run or Path("runs") / Path(config).stem
+    begin(folder)
+    settings = load_settings(config, tuple(overrides or ()))
     summary = run_recipe(settings, folder, progress=RichProgress())
     if json:
         print_json(summary)
@@ -41,7 +41,7 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     }
     shown[summary["recipe"]](summary)
     for text in summary.get("warnings", ()):
-        console.print(f"Mind: {text}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Mind: {text}", highlight=False, soft_wrap=True)
     for name, path in summary.get("artefacts", {}).items():
         console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
 

@@ -61,6 +61,12 @@ def of_choice(solution: Mapping[str, Any], additivity: Mapping[str, Any]) -> lis
     return found
 
 
+def contradicted(additivity: Mapping[str, Any]) -> bool | None:
+    """Whether its assembled networks contradict a solution; None where it was not held against them."""
+    held = additivity.get("held")
+    return held["contradicted"] if held else None
+
+
 def of_student(tested: Mapping[str, Any], name: str = "the student") -> list[str]:
     """Of a network as its test describes it."""
     if "majority" not in tested:

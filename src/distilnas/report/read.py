@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from distilnas.checksums import require_intact
 from distilnas.errors import UsageError
 from distilnas.files import read_json
 from distilnas.report.artefacts import as_record, damaged, read_part, read_text, recipe_of
@@ -144,6 +145,7 @@ def read_run(folder: Path) -> RunRecord:
     """Read a run folder; raises ``UsageError`` when it is none or an artefact is damaged or does not fit."""
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
+    require_intact(folder)
     solved = read_part(folder / "solve" / "solution.json", Solved)
     summary = read_part(folder / "summary.json", Summary)
     if summary and solved and summary.student.architecture not in (None, solved.solution.architecture):
