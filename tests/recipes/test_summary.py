@@ -85,7 +85,7 @@ def test_other_budget_solves_and_retrains_only_and_the_first_comes_back_for_noth
     assert other["student"]["macs"] > first["student"]["macs"]
     assert other["student"]["hash"] != first["student"]["hash"]
     redone = {name.split("/")[0] for name in changed(before, mtimes(run))}
-    assert redone == {"solve", "additivity", "students", "summary.json", "config.yaml", "report.html"}
+    assert redone == {"solve", "additivity", "students", "summary.json", "config.yaml", "report.html", "files.json"}
 
     between = mtimes(run)
     again = run_dna(tiny_settings(tmp_path, images), run)
