@@ -67,7 +67,7 @@ def inner_groups(model: nn.Module, image: Tensor, units: Sequence[Iterable[str]]
     inner: list[list[InnerGroup]] = [[] for _ in names]
     found, called = _all_groups(model, image)
     for group in _joined(found):
-        home = next((i for i, unit in enumerate(names) if all(_owner(part.path, unit) for part in group)), None)
+        home = next((i for i, unit in enumerate(names) if all(_module(part.path, called) in unit for part in group)), None)
         if home is not None and (record := _record(group, called)):
             inner[home].append(record)
     return tuple(tuple(sorted(groups, key=lambda group: called[group.name])) for groups in inner)
@@ -209,6 +209,6 @@ def _axes(group: list[_Part], path: str) -> set[str]:
     return {part.axis for part in group if part.path == path}
 
 
-def _owner(path: str, unit: frozenset[str]) -> bool:
-    """Whether the module or the parameter's module is the unit's."""
-    return path in unit or path.rpartition(".")[0] in unit
+def _module(path: str, called: dict[str, int]) -> str:
+    """The module at ``path``, or that whose parameter is there."""
+    return path if path in called else path.rpartition(".")[0]

@@ -1,0 +1,126 @@
+"""A frozen teacher as a chain of units, and copies of its units that are quick to run."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from distilnas.networks.cut import as_module, between, trace
+from distilnas.surgery.groups import InnerGroup, inner_groups
+
+_SAME = 1e-3  # relative difference of a fused unit's output, from rounding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unit:
+    """One part of the teacher that may be cut inside, or left out where ``droppable``.
+
+    ``name``: path of the module at its end, "head" for what follows the last. ``module``: the teacher's own modules
+    under their dotted names, frozen; it must not be changed. ``in_shape``, ``out_shape``: of one image, without batch.
+    """
+
+    name: str
+    module: nn.Module
+    groups: tuple[InnerGroup, ...]
+    droppable: bool
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    def copy(self) -> nn.Module:
+        """The unit as a module of its own, free to be changed; still in eval mode and without gradients."""
+        return copy.deepcopy(self.module)
+
+
+def chain_of(model: nn.Module, ends: Sequence[str], image_shape: tuple[int, int, int]) -> tuple[Unit, ...]:
+    """``model`` (in eval mode) as units that end at the modules ``ends``, and the head behind them.
+
+    A unit can be left out if what it gives out has the shape of what it takes; not the first one and the head. Raises
+    ``UsageError`` where the network can't be cut or traced there.
+    """
+    model = model.eval().requires_grad_(False)
+    graph = trace(model, ends)
+    borders = [None, *ends, None]
+    modules = [as_module(model, between(graph, a, b)).eval() for a, b in zip(borders, borders[1:], strict=False)]
+    image = torch.zeros(1, *image_shape)
+    groups = inner_groups(model, image, [[name for name, _ in module.named_modules()] for module in modules])
+    units, x = [], image.to(next(model.parameters()).device)
+    for i, (name, module) in enumerate(zip((*ends, "head"), modules, strict=True)):
+        with torch.no_grad():
+            y = module(x)
+        droppable = 0 < i < len(ends) and x.shape == y.shape
+        shapes = {"in_shape": tuple(x.shape[1:]), "out_shape": tuple(y.shape[1:])}
+        units.append(Unit(name=name, module=module, groups=groups[i], droppable=droppable, **shapes))
+        x = y
+    return tuple(units)
+
+
+def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """``x`` through all of ``modules``."""
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def quick(module: nn.Module, sample: Tensor, dtype: torch.dtype) -> nn.Module:
+    """A copy of ``module`` (eval mode) for many forwards: batch norms folded, channels last, in ``dtype``.
+
+    ``sample`` (float32) is an input to find out by which batch norms follow convolutions, and to check the result.
+    """
+    module = copy.deepcopy(module).requires_grad_(False)
+    with torch.no_grad():
+        expected = module(sample)
+        folded = _folded(copy.deepcopy(module), sample)
+        same = (folded(sample) - expected).norm() <= _SAME * expected.norm()
+    return _channels_last(folded if same else module).to(dtype)
+
+
+def _folded(module: nn.Module, sample: Tensor) -> nn.Module:
+    """``module`` with each batch norm whose input is a convolution's output folded into that convolution."""
+    for convolution, norm in convolved_norms(module, sample).items():
+        at = module.get_submodule(norm)
+        rest = at.act if isinstance(at, BatchNormAct2d) else nn.Identity()
+        fused = fuse_conv_bn_eval(module.get_submodule(convolution), at)  # type: ignore[arg-type]
+        _replace(module, convolution, fused)
+        _replace(module, norm, rest)
+    return module
+
+
+def convolved_norms(module: nn.Module, sample: Tensor) -> dict[str, str]:
+    """For each convolution or linear layer whose output a batch norm reads as it is: the paths of both."""
+    written: dict[int, str] = {}
+    alive: list[Tensor] = []  # so that no other tensor gets the address of one that is gone
+    pairs: dict[str, str] = {}
+
+    def wrote(name: str, output: Tensor) -> None:
+        written[id(output)] = name
+        alive.append(output)
+
+    def reads(name: str, source: Tensor) -> None:
+        if id(source) in written:
+            pairs[written.pop(id(source))] = name
+
+    hooks = []
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            hooks.append(part.register_forward_hook(lambda _m, _i, output, name=name: wrote(name, output)))
+        elif isinstance(part, nn.BatchNorm2d):
+            hooks.append(part.register_forward_pre_hook(lambda _m, inputs, name=name: reads(name, inputs[0])))
+    with torch.no_grad():
+        module(sample)
+    for hook in hooks:
+        hook.remove()
+    return pairs
+
+
+def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
+    owner, _, name = path.rpartition(".")
+    setattr(module.get_submodule(owner), name, new)
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    """Weights of convolutions in the layout that processors like; linear layers as they are."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
