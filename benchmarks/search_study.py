@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ranking_study import SPOS, STITCHED, keep
+from distilnas.baselines.spos.sampling import uniform
 from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_json
-from distilnas.methods.spos.sampling import uniform
 from distilnas.recipes.catalogue import load_settings
 from distilnas.recipes.ranking import RankRun
 from distilnas.recipes.teaching import DnaMaterials
@@ -64,7 +64,7 @@ def depth_table(space: SearchSpace, sign: int) -> RatingTable:
 def solved(space: SearchSpace, table: RatingTable, costs: CostTable, limits: tuple[Limit, ...]) -> Architecture:
     """The proved best network."""
     best = solve(search_problem(space, table, costs), limits)[0]
-    return space.architecture(to_choice(space, best.choices))
+    return space.architecture(to_choice(space, best.positions))
 
 
 def ranked_with(images: Path, teacher: Path, truth: Path) -> tuple[str, ...]:

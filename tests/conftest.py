@@ -1,1 +1,1 @@
-"""Makes ``tiny_run`` importable for all tests."""
+"""Makes the helpers beside it importable for all tests."""

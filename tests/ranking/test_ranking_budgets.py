@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilnas.errors import InfeasibleError, UsageError
-from distilnas.ranking import Budget, Comparison, parse_budget, pick
+from distilnas.ranking import Comparison, CostBudget, parse_budget, pick
 
 
 def comparison(scores, truth, macs) -> Comparison:
@@ -23,11 +23,11 @@ SMALL = comparison([5, 4, 4, 1, 9], [70, 90, 80, 60, 99], [10, 10, 20, 5, 30])
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("40M", Budget(cost="macs", limit=40_000_000)),
-        ("params=1.2M", Budget(cost="params", limit=1_200_000)),
-        ("latency_ms=2.5", Budget(cost="latency_ms", limit=2.5)),
-        ("4e7", Budget(cost="macs", limit=40_000_000)),
-        ("40000000", Budget(cost="macs", limit=40_000_000)),
+        ("40M", CostBudget(cost="macs", limit=40_000_000)),
+        ("params=1.2M", CostBudget(cost="params", limit=1_200_000)),
+        ("latency_ms=2.5", CostBudget(cost="latency_ms", limit=2.5)),
+        ("4e7", CostBudget(cost="macs", limit=40_000_000)),
+        ("40000000", CostBudget(cost="macs", limit=40_000_000)),
     ],
 )
 def test_budget_text(text, expected):
@@ -41,7 +41,7 @@ def test_bad_budget_text(text):
 
 
 def test_picks_by_hand():
-    found = pick(SMALL, Budget(cost="macs", limit=10))
+    found = pick(SMALL, CostBudget(cost="macs", limit=10))
     assert (found.num_fitting, found.picked, found.best) == (3, ("n0",), "n1")
     assert (found.accuracy, found.best_accuracy, found.regret, found.median) == (70, 90, 20, 70)
     assert found.percentile == pytest.approx(100 * 2 / 3)
@@ -58,9 +58,9 @@ def test_tied_picks_are_averaged():
 
 def test_nothing_fits_and_unknown_costs():
     with pytest.raises(InfeasibleError, match=r"at most 4 macs; the smallest of the 5 has 5\."):
-        pick(SMALL, Budget(cost="macs", limit=4))
+        pick(SMALL, CostBudget(cost="macs", limit=4))
     with pytest.raises(UsageError, match="the mac of the networks are not known; did you mean 'macs'"):
-        pick(SMALL, Budget(cost="mac", limit=40))
+        pick(SMALL, CostBudget(cost="mac", limit=40))
 
 
 ROWS = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=3, max_size=12).filter(
@@ -73,7 +73,7 @@ def test_picks_against_brute_force(rows, limit):
     fitting = [(score, truth) for score, truth, macs in rows if macs <= limit]
     if not fitting:
         return
-    found = pick(comparison(*zip(*rows, strict=True)), Budget(cost="macs", limit=limit))
+    found = pick(comparison(*zip(*rows, strict=True)), CostBudget(cost="macs", limit=limit))
     top = [truth for score, truth in fitting if score == max(s for s, _ in fitting)]
     truths = [truth for _, truth in fitting]
     assert found.accuracy == pytest.approx(sum(top) / len(top))

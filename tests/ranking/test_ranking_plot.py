@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from distilnas.ranking import Budget, Comparison, picks_of
+from distilnas.ranking import Comparison, CostBudget, picks_of
 from distilnas.ranking.plot import scatter, write_scatter
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -18,7 +18,7 @@ def comparison(n: int = 5) -> Comparison:
 
 def test_best_and_best_scored_are_marked():
     table = comparison()
-    found = scatter(table, picks_of(table, [Budget(cost="macs", limit=3)]))
+    found = scatter(table, picks_of(table, [CostBudget(cost="macs", limit=3)]))
     networks, best, picked = found.data
     assert list(networks.x) == [0, -1, -2, -3, -4]
     assert list(networks.y) == [0, 1, 2, 3, 4]

@@ -12,8 +12,8 @@ import yaml
 from scipy.stats import kendalltau
 from tiny_run import CONFIG, write_images
 
+from distilnas.baselines.zerocost import ZERO_COST
 from distilnas.errors import UsageError
-from distilnas.methods.zerocost import ZERO_COST
 from distilnas.ranking import NetworkNames, rating_sums
 from distilnas.recipes.catalogue import load_settings, run_recipe
 from distilnas.recipes.ranking_truth import Truth

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from distilnas.solve import BlockCandidates, CellCandidates, Choice, Limit, SearchProblem
+from distilnas.solve import BlockCandidates, CellCandidates, Limit, Position, SearchProblem
 
 
 def random_problem(
@@ -52,21 +52,21 @@ def random_limits(rng: np.random.Generator, problem: SearchProblem, table: list 
     return limits
 
 
-def architectures(problem: SearchProblem) -> list[tuple[float, dict, tuple[Choice, ...]]]:
-    """(rating, costs, choices) of every architecture, summed here and not by the code under test."""
-    options = [[Choice(i, j) for i, c in enumerate(b.cells) for j in range(len(c))] for b in problem.blocks]
+def architectures(problem: SearchProblem) -> list[tuple[float, dict, tuple[Position, ...]]]:
+    """(rating, costs, positions) of every architecture, summed here and not by the code under test."""
+    options = [[Position(i, j) for i, c in enumerate(b.cells) for j in range(len(c))] for b in problem.blocks]
     table = []
-    for choices in itertools.product(*options):
+    for positions in itertools.product(*options):
         rating, costs, width = 0.0, dict.fromkeys(problem.cost_names, 0), problem.blocks[0].in_widths[0]
-        for block, choice in zip(problem.blocks, choices, strict=True):
-            cell = block.cells[choice.cell]
-            rating += float(cell.ratings[choice.candidate])
+        for block, position in zip(problem.blocks, positions, strict=True):
+            cell = block.cells[position.cell]
+            rating += float(cell.ratings[position.candidate])
             for name in costs:
-                costs[name] += cell.costs[name][block.in_widths.index(width)][choice.candidate].item()
+                costs[name] += cell.costs[name][block.in_widths.index(width)][position.candidate].item()
             width = cell.width
         for name, tail in problem.tail_costs.items():
             costs[name] += tail[width]
-        table.append((rating, costs, choices))
+        table.append((rating, costs, positions))
     return table
 
 
@@ -78,10 +78,10 @@ def keeps(costs: dict, limits: list[Limit]) -> bool:
 
 
 def order(entry: tuple, limits: list[Limit]) -> tuple:
-    """The documented order: rating, upper-limited costs, lower-limited costs (more first), choices."""
-    rating, costs, choices = entry
+    """The documented order: rating, upper-limited costs, lower-limited costs (more first), positions."""
+    rating, costs, positions = entry
     uppers = [costs[lim.cost] for lim in limits if lim.max is not None]
-    return (rating, *uppers, *[-costs[lim.cost] for lim in limits if lim.min is not None], choices)
+    return (rating, *uppers, *[-costs[lim.cost] for lim in limits if lim.min is not None], positions)
 
 
 def best(problem: SearchProblem, limits: list[Limit], table: list | None = None) -> list[tuple]:

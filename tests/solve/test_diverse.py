@@ -26,8 +26,8 @@ def test_every_step_is_the_best_far_enough_away():
         for solution in got:
             far = [e[0] for e in fitting if all(distance(e[2], other) >= apart for other in earlier)]
             assert solution.rating == far[0]
-            assert all(distance(solution.choices, other) >= apart for other in earlier)
-            earlier.append(solution.choices)
+            assert all(distance(solution.positions, other) >= apart for other in earlier)
+            earlier.append(solution.positions)
         if len(got) < 4:
             assert not any(all(distance(e[2], other) >= apart for other in earlier) for e in fitting)
 

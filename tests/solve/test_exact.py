@@ -13,7 +13,7 @@ from distilnas.solve import BlockCandidates, CellCandidates, Limit, SearchProble
 
 def answers(problem, limits, k):
     try:
-        return [(s.rating, s.costs, s.choices) for s in solve(problem, limits, k)]
+        return [(s.rating, s.costs, s.positions) for s in solve(problem, limits, k)]
     except InfeasibleError:
         return []
 
@@ -67,7 +67,7 @@ def test_dna_size_is_proved_quickly(levels):
     solutions = solve(problem, limits, k=5)
     assert time.perf_counter() - start < 20  # about 0.2 s on a free core
     assert all(s.optimal and s.bound == s.rating for s in solutions)
-    assert len({s.choices for s in solutions}) == 5
+    assert len({s.positions for s in solutions}) == 5
     assert [s.rating for s in solutions] == sorted(s.rating for s in solutions)
     assert solutions[0].rating > free.rating
     assert all(limit.allows(s.costs[limit.cost]) for limit in limits for s in solutions)
@@ -104,7 +104,7 @@ def test_the_cost_of_a_solution_may_be_given_back_as_limit():
         problem = SearchProblem(blocks=tuple(blocks))
         found = solve(problem, [Limit(cost="ms", max=float(rng.uniform(1.5, 2.5)))])[0]
         again = solve(problem, [Limit(cost="ms", max=found.costs["ms"])])[0]
-        assert again.choices == found.choices
+        assert again.positions == found.positions
         assert solve(problem, [Limit(cost="ms", min=found.costs["ms"])])[0].rating <= found.rating
 
 

@@ -27,7 +27,7 @@ def test_equals_brute_force(few, monkeypatch):
         limits = random_limits(rng, problem, architectures(problem))
         cost = str(rng.choice(problem.cost_names))
         try:
-            got = [(s.rating, s.costs, s.choices) for s in pareto_front(problem, cost, limits)]
+            got = [(s.rating, s.costs, s.positions) for s in pareto_front(problem, cost, limits)]
         except InfeasibleError:
             got = []
         assert got == expected_front(problem, cost, limits), f"seed {seed}: {cost}, {limits}"

@@ -19,7 +19,7 @@ def test_evaluate_and_count_agree_with_listing_all():
         problem = random_problem(np.random.default_rng(seed), float_cost=True)
         table = architectures(problem)
         assert problem.num_architectures == len(table)
-        assert all(problem.evaluate(choices) == (rating, costs) for rating, costs, choices in table)
+        assert all(problem.evaluate(positions) == (rating, costs) for rating, costs, positions in table)
 
 
 def test_count_is_exact_beyond_float():

@@ -24,7 +24,7 @@ def test_equals_brute_force_on_ranges():
         table = architectures(problem)
         limits, k = [a_range(rng, problem, table)], int(rng.choice([1, 2, 5, 30]))
         try:
-            found = [(s.rating, s.costs, s.choices) for s in solve(problem, limits, k)]
+            found = [(s.rating, s.costs, s.positions) for s in solve(problem, limits, k)]
         except InfeasibleError:
             found = []
         assert found == best(problem, limits, table)[:k], f"seed {seed}"

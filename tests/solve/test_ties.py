@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from distilnas.errors import UsageError
-from distilnas.solve import Choice, tie_test
+from distilnas.solve import Position, tie_test
 
 
 def two_candidates(a, b):
@@ -13,7 +13,7 @@ def two_candidates(a, b):
     return [[np.array([a, b])]]
 
 
-A, B = [Choice(0, 0)], [Choice(0, 1)]
+A, B = [Position(0, 0)], [Position(0, 1)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -21,8 +21,8 @@ A, B = [Choice(0, 0)], [Choice(0, 1)]
 def test_equals_scipys_paired_t_test(seed, batches, shift):
     rng = np.random.default_rng(seed)
     blocks = [[rng.normal(size=(3, batches)), rng.normal(size=(2, batches)) + shift] for _ in range(3)]
-    a = [Choice(0, 2), Choice(1, 0), Choice(0, 0)]
-    b = [Choice(1, 1), Choice(1, 1), Choice(0, 0)]
+    a = [Position(0, 2), Position(1, 0), Position(0, 0)]
+    b = [Position(1, 1), Position(1, 1), Position(0, 0)]
     sums = [sum(cells[c][j] for cells, (c, j) in zip(blocks, side, strict=True)) for side in (a, b)]
     expected = stats.ttest_rel(*sums)
     tie = tie_test(a, b, blocks)

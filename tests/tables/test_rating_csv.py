@@ -172,6 +172,6 @@ def test_an_imported_table_is_solved_like_any_other(table):
     allowed = [choice for choice in SPACE.choices() if costs.total(SPACE, choice)["macs"] <= limit]
     best = min(allowed, key=ratings.total)
     found = solve(search_problem(SPACE, ratings, costs), (Limit(cost="macs", max=limit),))[0]
-    assert to_choice(SPACE, found.choices) == best
+    assert to_choice(SPACE, found.positions) == best
     assert found.rating == pytest.approx(ratings.total(best))
     assert found.optimal

@@ -1,7 +1,9 @@
-"""Ops to modules, architectures to networks, networks to files; importing registers them in timm."""
+"""Ops to modules, architectures to networks, networks to files; importing registers them in timm.
 
-import timm  # noqa: F401 - before ours, since loading it imports those of ours that it lists
+After ``import distilnas.networks`` timm builds them by name: ``timm.create_model('dna_a')``.
+"""
 
+from distilnas.networks import cifar_resnet, registration  # noqa: F401 - registers their networks
 from distilnas.networks.darts import DartsNet, build_network
 from distilnas.networks.factory import conv_norm_act, make_layer
 from distilnas.networks.files import load_student, save_student

@@ -5,7 +5,7 @@ global pooling, one linear layer. Differences: every stage halves the resolution
 pixels give maps of 16, 8 and 4; the widths are larger and free; shortcuts are projected (1x1) where the shape changes.
 
 Parameter names: ``stem.conv stem.bn stages.S.B.(conv1 bn1 conv2 bn2 downsample) classifier``. There are no weights to
-download. As ``distilnas.networks.registration`` this module imports nothing of the package that needs torch.
+download.
 """
 
 from collections import OrderedDict

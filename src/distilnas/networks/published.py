@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from distilnas.errors import UsageError, nearest
+from distilnas.networks.darts.published import VARIANTS, genotype_names, published_architecture, published_genotype
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture
 
@@ -80,15 +81,11 @@ def _entries() -> Entries:
 @cache
 def _darts_entries() -> Entries:
     """The published DARTS genotypes, each as the two networks it was evaluated in."""
-    from distilnas.networks.darts.published import VARIANTS, genotype_names  # needs torch, which entries do not
-
     names = {name: name.replace("_", "-") for name in genotype_names()}
     return {zoo: {v: _darts_entry(name, zoo, v) for v in ("imagenet", *VARIANTS)} for name, zoo in names.items()}
 
 
 def _darts_entry(name: str, zoo_name: str, variant: str) -> ZooEntry:
-    from distilnas.networks.darts.published import VARIANTS, published_architecture, published_genotype
-
     published, size = published_genotype(name), VARIANTS[variant]
     result = published.published.get(variant)
     errors = (result.top1_error, result.top5_error) if result else (None, None)

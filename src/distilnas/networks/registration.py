@@ -1,9 +1,4 @@
-"""The published networks in timm's registry: ``timm.create_model('dna_a', num_classes=10, features_only=True)``.
-
-Importing ``distilnas`` has this module imported as soon as timm is there, which may be in the middle of our own
-``distilnas.networks`` importing timm. So nothing of that package that needs torch is imported before a network is asked
-for.
-"""
+"""The published networks in timm's registry: ``timm.create_model('dna_a', num_classes=10, features_only=True)``."""
 
 from typing import Any
 
@@ -13,6 +8,7 @@ from torch import nn
 
 from distilnas.errors import UsageError
 from distilnas.networks.published import ZooEntry, published_entries
+from distilnas.networks.student import distilnas_student
 
 
 def _config(entry: ZooEntry) -> dict[str, Any]:
@@ -37,8 +33,6 @@ default_cfgs = generate_default_cfgs({model: _config(entry) for model, entry in 
 
 
 def _build(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    from distilnas.networks.student import distilnas_student
-
     if pretrained and not (kwargs.get("pretrained_cfg") or kwargs.get("pretrained_cfg_overlay")):
         raise UsageError(
             f"{name} has no weights to download: pretrained must be false. Train it, or load its authors' file with "

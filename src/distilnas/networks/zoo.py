@@ -5,7 +5,6 @@ from typing import Any
 import timm
 from torch import nn
 
-import distilnas.networks.registration  # noqa: F401 - timm must know the published networks
 from distilnas.errors import UsageError, nearest
 from distilnas.networks.published import ZooEntry, zoo_entries, zoo_entry, zoo_names
 

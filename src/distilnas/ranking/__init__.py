@@ -1,6 +1,6 @@
 """How well scores order networks whose true accuracy is known; reads files, never trainers; no torch."""
 
-from distilnas.ranking.budgets import Budget, Pick, parse_budget, pick
+from distilnas.ranking.budgets import CostBudget, Pick, parse_budget, pick
 from distilnas.ranking.columns import Columns, read_columns
 from distilnas.ranking.comparison import ACCURACY, Comparison, compare, cost_numbers
 from distilnas.ranking.correlation import Correlations, among_best, correlate, intervals, kendall, top_overlap
@@ -11,10 +11,10 @@ from distilnas.ranking.significance import TauDifference, mean_stderr, paired_bo
 
 __all__ = [
     "ACCURACY",
-    "Budget",
     "Columns",
     "Comparison",
     "Correlations",
+    "CostBudget",
     "FittedSum",
     "NetworkNames",
     "Pick",

@@ -10,7 +10,7 @@ from distilnas.ranking.comparison import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class CostBudget:
     """At most ``limit`` of ``cost``."""
 
     cost: str
@@ -26,7 +26,7 @@ class Pick:
     ``best`` is the truly best fitting network, the first of those tied.
     """
 
-    budget: Budget | None
+    budget: CostBudget | None
     num_fitting: int
     picked: tuple[str, ...]
     accuracy: float
@@ -41,14 +41,14 @@ class Pick:
         return self.best_accuracy - self.accuracy
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str) -> CostBudget:
     """``40M`` (MACs) or ``COST=AMOUNT``, such as ``params=1.2M`` or ``latency_ms=3.5``."""
     cost, _, amount = text.rpartition("=")
     plain = amount.replace(".", "", 1).isdecimal()
-    return Budget(cost=cost.strip() or "macs", limit=float(amount) if plain else parse_amount(amount))
+    return CostBudget(cost=cost.strip() or "macs", limit=float(amount) if plain else parse_amount(amount))
 
 
-def pick(comparison: Comparison, budget: Budget | None = None) -> Pick:
+def pick(comparison: Comparison, budget: CostBudget | None = None) -> Pick:
     """Choose by score within ``budget``.
 
     Raises ``UsageError`` when the networks' cost is not known, ``InfeasibleError`` when none fits.
@@ -69,7 +69,7 @@ def pick(comparison: Comparison, budget: Budget | None = None) -> Pick:
     )
 
 
-def _fitting(comparison: Comparison, budget: Budget) -> np.ndarray:
+def _fitting(comparison: Comparison, budget: CostBudget) -> np.ndarray:
     if budget.cost not in comparison.costs:
         raise UsageError(f"the {budget.cost} of the networks are not known; {nearest(budget.cost, comparison.costs)}")
     costs = comparison.costs[budget.cost]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from distilnas.ranking.budgets import Budget, Pick, pick
+from distilnas.ranking.budgets import CostBudget, Pick, pick
 from distilnas.ranking.comparison import Comparison
 from distilnas.ranking.correlation import CONFIDENCE, among_best, correlate, default_resamples, intervals, top_overlap
 
@@ -15,7 +15,7 @@ _TOP = 10
 _TOP_SHARES = (0.01, 0.1)
 
 
-def picks_of(comparison: Comparison, budgets: Sequence[Budget]) -> list[Pick]:
+def picks_of(comparison: Comparison, budgets: Sequence[CostBudget]) -> list[Pick]:
     """The choice by score under each budget, then without one."""
     return [*(pick(comparison, budget) for budget in budgets), pick(comparison)]
 

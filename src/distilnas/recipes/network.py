@@ -92,7 +92,7 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
+class GivenNetwork:
     """``trained``: the network with weights to start from; None: from scratch."""
 
     architecture: AnyArchitecture
@@ -105,7 +105,7 @@ class Network:
         return None if self.trained is None else weights_key(self.trained)
 
 
-def read_network(settings: NetworkSettings, resolution: int | None) -> Network:
+def read_network(settings: NetworkSettings, resolution: int | None) -> GivenNetwork:
     """The network of the settings; at a ``resolution`` of the user's choice the whole image is used (crop_pct 1).
 
     Raises ``UsageError`` for names, files and folders that do not fit, ``InfeasibleError`` for a target out of reach.
@@ -118,7 +118,7 @@ def read_network(settings: NetworkSettings, resolution: int | None) -> Network:
     if settings.scale is not None:
         architecture, pixels = settings.scale.apply(architecture, preprocessing.resolution)
         preprocessing, trained = replace(preprocessing, resolution=pixels), None
-    return Network(architecture=architecture, preprocessing=preprocessing, trained=trained)
+    return GivenNetwork(architecture=architecture, preprocessing=preprocessing, trained=trained)
 
 
 def _resized(architecture: AnyArchitecture, width: int | None, num_cells: int | None) -> DartsArchitecture:

@@ -15,10 +15,10 @@ import numpy as np
 from safetensors.torch import load_file, save
 
 from distilnas import ranking
+from distilnas.baselines import spos
+from distilnas.baselines.zerocost import ZERO_COST
 from distilnas.errors import UsageError
 from distilnas.files import read_json, write_bytes, write_json
-from distilnas.methods import spos
-from distilnas.methods.zerocost import ZERO_COST
 from distilnas.networks import StudentNet
 from distilnas.recipes.dna import DnaRun
 from distilnas.recipes.materials import finish_training

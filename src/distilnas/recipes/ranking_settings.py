@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any, Literal
 
+from distilnas.baselines import spos
+from distilnas.baselines.zerocost import ZERO_COST
 from distilnas.errors import UsageError, nearest
-from distilnas.methods import spos
 from distilnas.methods.dna import RateSettings
-from distilnas.methods.zerocost import ZERO_COST
 from distilnas.recipes.settings import Settings, check_seeds, plain
 
 

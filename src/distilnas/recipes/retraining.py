@@ -9,7 +9,7 @@ from distilnas.costing import profile
 from distilnas.files import write_json
 from distilnas.networks import build_network, save_student
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.network import Network, NetworkSettings, read_network
+from distilnas.recipes.network import GivenNetwork, NetworkSettings, read_network
 from distilnas.recipes.running import drive, student_summary, write_summary
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, plain
 from distilnas.recipes.students import StudentRun
@@ -50,7 +50,7 @@ class RetrainRun(StudentRun):
 
     def __init__(self, run: Run, settings: RetrainSettings, progress: Progress | None) -> None:
         self.settings = settings
-        self._network: Network = read_network(settings.network, settings.data.resolution)
+        self._network: GivenNetwork = read_network(settings.network, settings.data.resolution)
         materials = Materials(
             data=settings.data,
             runtime=settings.runtime,

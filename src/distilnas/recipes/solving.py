@@ -145,7 +145,7 @@ def _once(space: SearchSpace, solutions: list[Solution]) -> list[Solution]:
     """Each network by the first of its names."""
     found: dict[tuple[FixedLayer, ...], Solution] = {}
     for solution in solutions:
-        found.setdefault(space.architecture(to_choice(space, solution.choices)).acting_layers, solution)
+        found.setdefault(space.architecture(to_choice(space, solution.positions)).acting_layers, solution)
     return list(found.values())
 
 
@@ -163,7 +163,7 @@ def _draw(space: SearchSpace, rng: np.random.Generator) -> Choice:
 
 
 def _to_dict(space: SearchSpace, solution: Solution) -> dict[str, Any]:
-    choice = to_choice(space, solution.choices)
+    choice = to_choice(space, solution.positions)
     return {
         "choice": [asdict(candidate) for candidate in choice],
         "architecture": str(space.architecture(choice)),
@@ -182,11 +182,11 @@ def _has_batches(ratings: RatingTable) -> bool:
 
 def _tie(space: SearchSpace, ratings: RatingTable, best: Solution, rival: Solution) -> dict[str, Any]:
     """Paired comparison of the best two over the batches of rating images."""
-    tie = tie_test(best.choices, rival.choices, batch_ratings(ratings))
+    tie = tie_test(best.positions, rival.positions, batch_ratings(ratings))
     return {
         "tied": tie.tied,
         "difference": tie.difference,
         "stderr": tie.standard_error,
         "p_value": tie.p_value,
-        "rival": str(space.architecture(to_choice(space, rival.choices))),
+        "rival": str(space.architecture(to_choice(space, rival.positions))),
     }

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from distilnas.baselines.spos.sampling import uniform
 from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
-from distilnas.methods.spos.sampling import uniform
 from distilnas.ranking import NetworkNames, mean_stderr
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.running import drive, write_results

@@ -7,7 +7,7 @@ from pathlib import Path
 from distilnas.errors import UsageError
 from distilnas.report.artefacts import damaged, read_part, read_text
 from distilnas.report.read import read_histories, read_measured, read_seconds
-from distilnas.report.records import Budget, Data, History, Measured, Preprocessing, Summary, Teacher
+from distilnas.report.records import Data, History, LimitRecord, Measured, Preprocessing, Summary, Teacher
 from distilnas.space.darts import DartsArchitecture
 
 STEPS = ("data", "teacher", "evaluate-teacher", "search", "solve")
@@ -43,7 +43,7 @@ class Search:
 class Chosen:
     """``solve/solution.json``."""
 
-    budgets: dict[str, Budget]
+    budgets: dict[str, LimitRecord]
     solution: Found
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from distilnas.report.palette import OTHERS, STUDENT, TEACHER, block_colour, faded
 from distilnas.report.plotting import chosen_marker, new_figure, short
-from distilnas.report.records import Additivity, FrontPoint, History, Measured, Solution, Solved
+from distilnas.report.records import Additivity, FrontPoint, History, Measured, Solved, SolvedNetwork
 from distilnas.report.wording import amount, blocks_text, cost_name, percent
 from distilnas.space import SearchSpace
 
@@ -152,7 +152,9 @@ def _cost_title(cost: str) -> str:
     return "MACs (papers: FLOPs)" if cost == "macs" else cost_name(cost)
 
 
-def _add_solutions(figure: go.Figure, cost: str, kind: str, solutions: Sequence[Solution], space: SearchSpace) -> None:
+def _add_solutions(
+    figure: go.Figure, cost: str, kind: str, solutions: Sequence[SolvedNetwork], space: SearchSpace
+) -> None:
     symbols = {"runner-up": "circle-open", "diverse": "square-open"}
     plain = {"symbol": symbols.get(kind, "triangle-up-open"), "size": 9, "color": OTHERS, "line": {"width": 1.6}}
     figure.add_scatter(
@@ -193,6 +195,6 @@ def additivity_scatter(additivity: Additivity) -> go.Figure:
     return figure
 
 
-def _hover(cost: str, found: FrontPoint | Solution, space: SearchSpace) -> str:
+def _hover(cost: str, found: FrontPoint | SolvedNetwork, space: SearchSpace) -> str:
     blocks = "<br>".join(blocks_text(space.architecture(found.choice)))
     return f"rating {found.rating:.4g}, {amount(found.costs[cost])} {cost_name(cost)}<br>{blocks}"

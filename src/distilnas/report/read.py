@@ -17,11 +17,11 @@ from distilnas.report.records import (
     FrontPoint,
     History,
     Measured,
-    Network,
     Preprocessing,
     Solved,
     Summary,
     Teacher,
+    TrainedNetwork,
 )
 from distilnas.space import Architecture, SearchSpace
 from distilnas.space.darts import AnyArchitecture, parse_architecture
@@ -45,7 +45,7 @@ class RunRecord:
     data: Data | None
     teacher: Teacher | None
     teacher_history: History | None
-    network: Network | None
+    network: TrainedNetwork | None
     space: SearchSpace | None
     distill: History | None
     distill_inputs: DistillInputs | None
@@ -165,12 +165,12 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def _network(folder: Path) -> Network | None:
+def _network(folder: Path) -> TrainedNetwork | None:
     """The network of a retraining; its preprocessing is known once it is trained."""
     path = folder / "network" / "step.json"
     if not path.exists():
         return None
-    network = as_record(path, read_json(path), Network, "result")
+    network = as_record(path, read_json(path), TrainedNetwork, "result")
     try:
         parsed = parse_architecture(network.architecture)
     except UsageError as error:

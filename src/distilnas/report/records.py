@@ -73,7 +73,7 @@ class Teacher:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class TrainedNetwork:
     """The network of a retraining; ``pretrained``: training starts from weights that it brings.
 
     ``preprocessing`` is known once it is trained.
@@ -113,7 +113,7 @@ class History:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
+class SolvedNetwork:
     """One architecture the solver returned; alternatives state their ``kind``. ``bound``: no rating can be lower."""
 
     choice: Choice
@@ -126,7 +126,7 @@ class Solution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class LimitRecord:
     """Limits of one cost."""
 
     max: Number | None = None
@@ -148,10 +148,10 @@ class Tie:
 class Solved:
     """The solver's answer under ``budgets``; ``alternatives`` are runners-up and diverse choices."""
 
-    budgets: dict[str, Budget]
+    budgets: dict[str, LimitRecord]
     num_architectures: int
-    solution: Solution
-    alternatives: tuple[Solution, ...] = ()
+    solution: SolvedNetwork
+    alternatives: tuple[SolvedNetwork, ...] = ()
     tie: Tie | None = None
 
 

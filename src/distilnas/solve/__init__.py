@@ -6,15 +6,15 @@ from distilnas.solve.from_tables import batch_ratings, search_problem, to_choice
 from distilnas.solve.front import pareto_front
 from distilnas.solve.infeasible import Infeasibility, Reach, explain_infeasible
 from distilnas.solve.milp import solve_milp
-from distilnas.solve.problem import BlockCandidates, CellCandidates, Choice, Limit, SearchProblem, Solution
+from distilnas.solve.problem import BlockCandidates, CellCandidates, Limit, Position, SearchProblem, Solution
 from distilnas.solve.ties import Tie, tie_test
 
 __all__ = [
     "BlockCandidates",
     "CellCandidates",
-    "Choice",
     "Infeasibility",
     "Limit",
+    "Position",
     "Reach",
     "SearchProblem",
     "Solution",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distilnas.solve.problem import FLOAT_SLACK, BlockCandidates, Choice, Limit, SearchProblem
+from distilnas.solve.problem import FLOAT_SLACK, BlockCandidates, Limit, Position, SearchProblem
 
 _GRID_BITS = 50
 
@@ -110,14 +110,14 @@ def build_chain(problem: SearchProblem, limits: Sequence[Limit], goal: Measure |
     return _clip_limits(chain)
 
 
-def choices_of(problem: SearchProblem, numbers: Sequence[int]) -> tuple[Choice, ...]:
-    """The choices behind one candidate number per block (numbers run over the block's cells in order)."""
-    choices = []
+def positions_of(problem: SearchProblem, numbers: Sequence[int]) -> tuple[Position, ...]:
+    """The positions behind one candidate number per block (numbers run over the block's cells in order)."""
+    positions = []
     for block, number in zip(problem.blocks, numbers, strict=True):
         ends = np.cumsum([len(cell) for cell in block.cells])
         cell = int(np.searchsorted(ends, number, side="right"))
-        choices.append(Choice(cell, int(number - (ends[cell] - len(block.cells[cell])))))
-    return tuple(choices)
+        positions.append(Position(cell, int(number - (ends[cell] - len(block.cells[cell])))))
+    return tuple(positions)
 
 
 def from_grid(problem: SearchProblem, measure: Measure, value: float) -> float:

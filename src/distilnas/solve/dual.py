@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linprog
 
-from distilnas.solve.network import Network, cheapest_path, price
+from distilnas.solve.trellis import Trellis, cheapest_path, price
 
 _MAX_STEPS = 80
 _CLOSE = 1e-6
@@ -19,14 +19,14 @@ _FIRST_BOX, _LAST_BOX = 16.0, 1e8
 
 @dataclass(kw_only=True, eq=False)
 class Planes:
-    """The values (1 + m,) of paths seen so far; may be shared between networks that differ in arcs and limits."""
+    """The values (1 + m,) of paths seen so far; may be shared between trellises that differ in arcs and limits."""
 
     paths: list[np.ndarray] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prices:
-    """Multipliers (m,) and the lower bound on the goal that they prove for the network they were found on."""
+    """Multipliers (m,) and the lower bound on the goal that they prove for the trellis they were found on."""
 
     multipliers: np.ndarray
     bound: float
@@ -36,45 +36,45 @@ class Prices:
         return np.append(1.0, self.multipliers)
 
 
-def best_prices(network: Network, planes: Planes | None = None, enough: float = np.inf) -> Prices:
+def best_prices(trellis: Trellis, planes: Planes | None = None, enough: float = np.inf) -> Prices:
     """The multipliers with the largest bound (to 1e-6 of the goal's range), or the first with one above ``enough``.
 
-    The network must have a path. A bound above every goal proves that no path keeps the limits.
+    The trellis must have a path. A bound above every goal proves that no path keeps the limits.
     """
     planes = planes or Planes()
-    m = len(network.limits)
-    best = _evaluate(network, np.zeros(m), planes)
+    m = len(trellis.limits)
+    best = _evaluate(trellis, np.zeros(m), planes)
     if m == 0:
         return best
-    scale = _spread(network)
+    scale = _spread(trellis)
     box = _FIRST_BOX
     for _ in range(_MAX_STEPS):
         if best.bound > enough:
             break
-        point, promised = _propose(planes, network.limits, scale, box)
+        point, promised = _propose(planes, trellis.limits, scale, box)
         at_box = point.max() >= box * (1 - 1e-9)
         if promised * scale[0] - best.bound <= _CLOSE * scale[0]:
             if not at_box or box >= _LAST_BOX:
                 break
             box *= 16
             continue
-        found = _evaluate(network, point * scale[0] / scale[1:], planes)
+        found = _evaluate(trellis, point * scale[0] / scale[1:], planes)
         best = max(best, found, key=lambda prices: prices.bound)
     return best
 
 
-def _evaluate(network: Network, multipliers: np.ndarray, planes: Planes) -> Prices:
+def _evaluate(trellis: Trellis, multipliers: np.ndarray, planes: Planes) -> Prices:
     weights = np.append(1.0, multipliers)
-    priced, ahead = price(network, weights)
-    assert np.isfinite(ahead[0][0]), "the network has no path"
-    planes.paths.append(cheapest_path(network, priced, ahead))
-    return Prices(multipliers=multipliers, bound=float(ahead[0][0] - multipliers @ network.limits))
+    priced, ahead = price(trellis, weights)
+    assert np.isfinite(ahead[0][0]), "the trellis has no path"
+    planes.paths.append(cheapest_path(trellis, priced, ahead))
+    return Prices(multipliers=multipliers, bound=float(ahead[0][0] - multipliers @ trellis.limits))
 
 
-def _spread(network: Network) -> np.ndarray:
+def _spread(trellis: Trellis) -> np.ndarray:
     """(1 + m,) by how much the goal and the loads of paths may differ; at least 1."""
-    ranges = [arcs.values.max(axis=1) - arcs.values.min(axis=1) for arcs in network.blocks]
-    return np.maximum(1.0, np.sum(ranges, axis=0) + np.ptp(network.exits, axis=1))
+    ranges = [arcs.values.max(axis=1) - arcs.values.min(axis=1) for arcs in trellis.blocks]
+    return np.maximum(1.0, np.sum(ranges, axis=0) + np.ptp(trellis.exits, axis=1))
 
 
 def _propose(planes: Planes, limits: np.ndarray, scale: np.ndarray, box: float) -> tuple[np.ndarray, float]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from distilnas.errors import DistilnasError, InfeasibleError, UsageError
-from distilnas.solve.chain import Measure, build_chain, choices_of, from_grid
+from distilnas.solve.chain import Measure, build_chain, from_grid, positions_of
 from distilnas.solve.infeasible import explain_infeasible
 from distilnas.solve.problem import Limit, SearchProblem, Solution
 from distilnas.solve.relax import search_ranges
@@ -18,7 +18,7 @@ def solve(
 
     Exact, where the authors' released search is a pruned traversal that misses optima. Equal ratings (equal to 1e-15
     of the largest sum) are ordered by the limited costs, first all upper limits in order (less is better), then all
-    lower ones (more is better), then by the lexicographically smallest (cell, candidate) choices.
+    lower ones (more is better), then by the lexicographically smallest (cell, candidate) positions.
 
     After ``time_limit`` seconds the best so far is returned with ``optimal`` false where that is not proved; the
     limit governs the enumeration, not the passes over the tables before it.
@@ -43,11 +43,11 @@ def solutions_of(problem: SearchProblem, found: Found, start: float) -> list[Sol
     seconds = time.perf_counter() - start
     solutions = []
     for values, numbers in zip(found.values, found.numbers, strict=True):
-        choices = choices_of(problem, numbers)
-        rating, costs = problem.evaluate(choices)
+        positions = positions_of(problem, numbers)
+        rating, costs = problem.evaluate(positions)
         optimal = found.proved or bool(values[0] <= found.bound)
         bound = rating if optimal else min(rating, float(from_grid(problem, Measure(), found.bound)))
         solutions.append(
-            Solution(choices=choices, rating=rating, costs=costs, optimal=optimal, bound=bound, seconds=seconds)
+            Solution(positions=positions, rating=rating, costs=costs, optimal=optimal, bound=bound, seconds=seconds)
         )
     return solutions

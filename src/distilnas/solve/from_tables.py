@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distilnas.solve.problem import BlockCandidates, CellCandidates, SearchProblem
-from distilnas.solve.problem import Choice as Position
+from distilnas.solve.problem import BlockCandidates, CellCandidates, Position, SearchProblem
 from distilnas.space import Candidate, Choice, SearchSpace
 from distilnas.tables import CostTable, RatingTable
 

@@ -17,10 +17,10 @@ from distilnas.solve.dual import Planes, best_prices
 from distilnas.solve.exact import solutions_of
 from distilnas.solve.infeasible import explain_infeasible
 from distilnas.solve.labels import enumerate_paths, guard_of, within
-from distilnas.solve.network import Network, drop_dominated
 from distilnas.solve.problem import Limit, SearchProblem, Solution
 from distilnas.solve.reduce import everything
-from distilnas.solve.search import Found, search_network
+from distilnas.solve.search import Found, search_trellis
+from distilnas.solve.trellis import Trellis, drop_dominated
 
 _FEW = 600  # arcs of a slice whose paths are listed without cutting it further
 
@@ -36,13 +36,13 @@ def pareto_front(problem: SearchProblem, cost: str = "macs", limits: Sequence[Li
     problem.check_cost(cost)
     everywhere = Limit(cost=cost, max=2 * problem.magnitude(cost) + 1)
     chain = build_chain(problem, [everywhere, *limits])
-    network = drop_dominated(everything(chain, k=1), k=1)
-    right = search_network(network)
+    trellis = drop_dominated(everything(chain, k=1), k=1)
+    right = search_trellis(trellis)
     if not len(right):
         raise InfeasibleError(explain_infeasible(problem, limits).message())
-    left = _swapped(search_network(_cost_first(network)))
+    left = _swapped(search_trellis(_cost_first(trellis)))
     points = _Points(planes=Planes(), found=[left, right])
-    slices = [_Slice(network=network, cheap=_corner(left), good=_corner(right))]
+    slices = [_Slice(trellis=trellis, cheap=_corner(left), good=_corner(right))]
     while slices:
         slices.extend(_work_off(slices.pop(), points))
     return solutions_of(problem, _nondominated(points.found), start)
@@ -56,9 +56,9 @@ class _Corner:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Slice:
-    """What costs more than ``cheap`` and less than ``good``, and rates between them; ``network`` has all its arcs."""
+    """What costs more than ``cheap`` and less than ``good``, and rates between them; ``trellis`` has all its arcs."""
 
-    network: Network
+    trellis: Trellis
     cheap: _Corner
     good: _Corner
 
@@ -74,50 +74,50 @@ def _work_off(piece: _Slice, points: _Points) -> list[_Slice]:
     cheap, good = piece.cheap, piece.good
     if good.cost - cheap.cost <= 1 or cheap.rating - good.rating <= 1:  # integers: nothing lies between
         return []
-    network = _with_cost_limit(piece.network, good.cost - 1)
-    weights = _weights(network, (cheap.rating - good.rating) / (good.cost - cheap.cost))
-    guard = guard_of(network, weights, cheap.rating - 1, cheap.rating - 1)
-    network = within(network, guard)
-    if not network.size:
+    trellis = _with_cost_limit(piece.trellis, good.cost - 1)
+    weights = _weights(trellis, (cheap.rating - good.rating) / (good.cost - cheap.cost))
+    guard = guard_of(trellis, weights, cheap.rating - 1, cheap.rating - 1)
+    trellis = within(trellis, guard)
+    if not trellis.size:
         return []
-    if network.size <= _FEW:
-        labels = enumerate_paths(network, guard, k=1)
+    if trellis.size <= _FEW:
+        labels = enumerate_paths(trellis, guard, k=1)
         points.found.append(Found(values=labels.values.T, numbers=labels.numbers, proved=True, bound=np.inf))
         return []
     middle = (cheap.cost + good.cost) // 2
-    best = search_network(_with_cost_limit(network, middle), cutoff=cheap.rating - 1, planes=points.planes)
+    best = search_trellis(_with_cost_limit(trellis, middle), cutoff=cheap.rating - 1, planes=points.planes)
     if not len(best):
-        return [_Slice(network=network, cheap=replace(cheap, cost=middle), good=good)]
+        return [_Slice(trellis=trellis, cheap=replace(cheap, cost=middle), good=good)]
     points.found.append(best)
     corner = _corner(best)
     return [
-        _Slice(network=network, cheap=cheap, good=corner),
-        _Slice(network=network, cheap=replace(corner, cost=middle), good=good),
+        _Slice(trellis=trellis, cheap=cheap, good=corner),
+        _Slice(trellis=trellis, cheap=replace(corner, cost=middle), good=good),
     ]
 
 
-def _weights(network: Network, slope: float) -> np.ndarray:
+def _weights(trellis: Trellis, slope: float) -> np.ndarray:
     """The slope as price of the cost, with the best prices for the other loads beside it."""
-    if len(network.limits) == 1 or any(not len(arcs.tail) for arcs in network.blocks):
-        return np.concatenate([[1.0, slope], np.zeros(len(network.limits) - 1)])
-    mix = np.delete(np.eye(len(network.exits)), 1, axis=0)
+    if len(trellis.limits) == 1 or any(not len(arcs.tail) for arcs in trellis.blocks):
+        return np.concatenate([[1.0, slope], np.zeros(len(trellis.limits) - 1)])
+    mix = np.delete(np.eye(len(trellis.exits)), 1, axis=0)
     mix[0, 1] = slope
-    blocks = tuple(replace(arcs, values=mix @ arcs.values) for arcs in network.blocks)
-    mixed = replace(network, blocks=blocks, exits=mix @ network.exits, limits=network.limits[1:])
+    blocks = tuple(replace(arcs, values=mix @ arcs.values) for arcs in trellis.blocks)
+    mixed = replace(trellis, blocks=blocks, exits=mix @ trellis.exits, limits=trellis.limits[1:])
     return np.concatenate([[1.0, slope], best_prices(mixed).multipliers])
 
 
-def _with_cost_limit(network: Network, limit: float) -> Network:
-    return replace(network, limits=np.append(limit, network.limits[1:]))
+def _with_cost_limit(trellis: Trellis, limit: float) -> Trellis:
+    return replace(trellis, limits=np.append(limit, trellis.limits[1:]))
 
 
-def _cost_first(network: Network) -> Network:
-    """The network with goal and cost exchanged, the rating unlimited."""
-    order = np.arange(len(network.exits))
+def _cost_first(trellis: Trellis) -> Trellis:
+    """The trellis with goal and cost exchanged, the rating unlimited."""
+    order = np.arange(len(trellis.exits))
     order[:2] = 1, 0
-    blocks = tuple(replace(arcs, values=arcs.values[order]) for arcs in network.blocks)
-    limits = np.append(network.ceiling(), network.limits[1:])
-    return replace(network, blocks=blocks, exits=network.exits[order], limits=limits)
+    blocks = tuple(replace(arcs, values=arcs.values[order]) for arcs in trellis.blocks)
+    limits = np.append(trellis.ceiling(), trellis.limits[1:])
+    return replace(trellis, blocks=blocks, exits=trellis.exits[order], limits=limits)
 
 
 def _swapped(found: Found) -> Found:

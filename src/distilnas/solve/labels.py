@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distilnas.solve.dominance import undominated
-from distilnas.solve.network import Arcs, Network, price, through
+from distilnas.solve.trellis import Arcs, Trellis, price, through
 
 _CHUNK_PAIRS = 2_000_000
 
@@ -43,40 +43,40 @@ class Guard:
     ends: np.ndarray  # (1 + m,) largest goal and loads
 
 
-def guard_of(network: Network, weights: np.ndarray, window: float, cutoff: float) -> Guard:
-    """The guard that every path with a goal up to ``window`` within the network's limits passes, and none with a goal
+def guard_of(trellis: Trellis, weights: np.ndarray, window: float, cutoff: float) -> Guard:
+    """The guard that every path with a goal up to ``window`` within the trellis's limits passes, and none with a goal
     above ``cutoff`` or outside the limits."""
-    weighted = window + float(weights[1:] @ network.limits) + network.tolerance(weights)
-    return Guard(weights=weights, weighted=weighted, ends=np.append(cutoff, network.limits))
+    weighted = window + float(weights[1:] @ trellis.limits) + trellis.tolerance(weights)
+    return Guard(weights=weights, weighted=weighted, ends=np.append(cutoff, trellis.limits))
 
 
-def within(network: Network, guard: Guard) -> Network:
+def within(trellis: Trellis, guard: Guard) -> Trellis:
     """Only the arcs on paths that pass the guard's weighted bound (and each single bound); loses no such path."""
     for weights, end in [(guard.weights, guard.weighted), *zip(np.eye(len(guard.ends)), guard.ends, strict=True)]:
-        totals = through(network, *price(network, weights))
-        network = network.take([total <= end for total in totals])
-    return network
+        totals = through(trellis, *price(trellis, weights))
+        trellis = trellis.take([total <= end for total in totals])
+    return trellis
 
 
-def enumerate_paths(network: Network, guard: Guard, k: int, deadline: float | None = None) -> Labels:
+def enumerate_paths(trellis: Trellis, guard: Guard, k: int, deadline: float | None = None) -> Labels:
     """Complete paths that pass the guard, of each final state those that fewer than ``k`` dominate.
 
     So the k best paths in the order (goal, loads, numbers) that pass the guard are among them. The values include the
     exits. Raises `OutOfTimeError` when ``time.perf_counter()`` passes ``deadline``.
     """
-    priced, ahead = price(network, guard.weights)
-    ends_ahead = [price(network, row)[1] for row in np.eye(len(guard.ends))]
+    priced, ahead = price(trellis, guard.weights)
+    ends_ahead = [price(trellis, row)[1] for row in np.eye(len(guard.ends))]
     labels = Labels(
         values=np.zeros((len(guard.ends), 1)),
         state=np.zeros(1, dtype=np.int64),
         rank=np.zeros(1, dtype=np.int64),
         numbers=np.zeros((1, 0), dtype=np.int64),
     )
-    for i, arcs in enumerate(network.blocks):
+    for i, arcs in enumerate(trellis.blocks):
         rests = np.array([row[i + 1] for row in ends_ahead])
         labels = _extend(labels, arcs, priced[i] + ahead[i + 1][arcs.head], rests, guard, k, deadline)
     return Labels(
-        values=labels.values + network.exits[:, labels.state],
+        values=labels.values + trellis.exits[:, labels.state],
         state=labels.state,
         rank=labels.rank,
         numbers=labels.numbers,

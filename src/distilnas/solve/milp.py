@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from distilnas.errors import DistilnasError, InfeasibleError
-from distilnas.solve.problem import Choice, Limit, SearchProblem, Solution
+from distilnas.solve.problem import Limit, Position, SearchProblem, Solution
 
 
 def solve_milp(problem: SearchProblem, limits: Sequence[Limit] = ()) -> Solution:
@@ -40,10 +40,10 @@ def solve_milp(problem: SearchProblem, limits: Sequence[Limit] = ()) -> Solution
     if result.x is None:
         raise DistilnasError(f"HiGHS found no architecture: {result.message}")
     taken = np.flatnonzero(result.x > 0.5)
-    choices = tuple(Choice(int(cell[i]), int(candidate[i])) for i in taken)
-    rating, costs = problem.evaluate(choices)
+    positions = tuple(Position(int(cell[i]), int(candidate[i])) for i in taken)
+    rating, costs = problem.evaluate(positions)
     return Solution(
-        choices=choices,
+        positions=positions,
         rating=rating,
         costs=costs,
         optimal=result.status == 0,

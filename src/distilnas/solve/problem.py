@@ -20,7 +20,7 @@ FLOAT_SLACK = 1e-12  # relative, by which the sum of a float cost may pass its l
 _EXACT = 2**53  # integers up to here are exact in float64, which the solver calculates in
 
 
-class Choice(NamedTuple):
+class Position(NamedTuple):
     """What one block takes: position of the cell in the block, position of the candidate in the cell."""
 
     cell: int
@@ -168,10 +168,10 @@ class SearchProblem:
         largest = [max(max(-float(t.min()), float(t.max()), 0.0) for t in block) for block in tables]
         return sum(largest) + max((abs(float(value)) for value in tail), default=0.0)
 
-    def evaluate(self, choices: Sequence[Choice]) -> tuple[float, dict[str, Number]]:
+    def evaluate(self, positions: Sequence[Position]) -> tuple[float, dict[str, Number]]:
         """Rating and costs of one architecture: ``math.fsum`` of the blocks' values (exact sums of integers)."""
         ratings, parts, width = [], {cost: [] for cost in self.cost_names}, self.blocks[0].in_widths[0]
-        for block, (cell_index, candidate) in zip(self.blocks, choices, strict=True):
+        for block, (cell_index, candidate) in zip(self.blocks, positions, strict=True):
             cell, row = block.cells[cell_index], block.in_widths.index(width)
             ratings.append(float(cell.ratings[candidate]))
             for cost, values in cell.costs.items():
@@ -224,7 +224,7 @@ class Solution:
     ``seconds`` is the duration of the call that found it.
     """
 
-    choices: tuple[Choice, ...]
+    positions: tuple[Position, ...]
     rating: float
     costs: Mapping[str, Number]
     optimal: bool

@@ -1,6 +1,6 @@
 """From millions of candidates to the few that can matter: one pass over the tables with good prices.
 
-The prices come from a network of sampled candidates that grows by the cheapest ones of each pass (column generation).
+The prices come from a trellis of sampled candidates that grows by the cheapest ones of each pass (column generation).
 A pass gives every candidate the weighted value of the cheapest path through it, hence a proof for those it drops.
 """
 
@@ -11,9 +11,9 @@ import numpy as np
 from distilnas.solve.chain import Chain, ChainCell
 from distilnas.solve.dominance import undominated
 from distilnas.solve.dual import Planes, best_prices
-from distilnas.solve.network import Network, gather
+from distilnas.solve.trellis import Trellis, gather
 
-_SAMPLED = 64  # candidates of each cell in the first network
+_SAMPLED = 64  # candidates of each cell in the first trellis
 _CORE = 3_000  # arcs of each block, about, that a pass adds
 _QUANTILE_SAMPLE = 512  # candidates of each cell from which the core's threshold is read
 _CROWDED = 2_000  # arcs of a cell and state from which dominance between them pays
@@ -31,13 +31,13 @@ class Offers:
     bound: float
 
 
-def everything(chain: Chain, k: int | None = None) -> Network:
+def everything(chain: Chain, k: int | None = None) -> Trellis:
     """All arcs of the chain; with ``k`` without those that k or more of the same cell and state dominate."""
     masks = [[np.ones((n, _size(cell)), dtype=bool) for cell in block] for block, n in _with_states(chain)]
     return _select(chain, masks, k)
 
 
-def price_out(chain: Chain) -> tuple[Network, Offers | None]:
+def price_out(chain: Chain) -> tuple[Trellis, Offers | None]:
     """A core of the chain's most promising arcs, and the offers of the last pass.
 
     The offers are None when the prices prove that no path keeps the limits.
@@ -47,24 +47,24 @@ def price_out(chain: Chain) -> tuple[Network, Offers | None]:
         [_column_mask(n, cell, columns) for cell, columns in zip(block, block_samples, strict=True)]
         for (block, n), block_samples in zip(_with_states(chain), samples, strict=True)
     ]
-    network, planes, ceiling = _select(chain, masks, None), Planes(), _ceiling(chain)
+    trellis, planes, ceiling = _select(chain, masks, None), Planes(), _ceiling(chain)
     offers = None
     for _ in range(_PASSES):
-        prices = best_prices(network, planes, enough=ceiling)
+        prices = best_prices(trellis, planes, enough=ceiling)
         offers = make_offers(chain, prices.weights)
-        slack = network.tolerance(prices.weights)
+        slack = trellis.tolerance(prices.weights)
         if offers.bound > ceiling + slack:
-            return network, None
+            return trellis, None
         thresholds = [_threshold(totals) for totals in offers.totals]
         masks = [
             [(t <= threshold) | m for t, m in zip(totals, block_masks, strict=True)]
             for totals, threshold, block_masks in zip(offers.totals, thresholds, masks, strict=True)
         ]
-        network = _select(chain, masks, None)
+        trellis = _select(chain, masks, None)
         lowest = offers.bound + offers.weights[1:] @ chain.limits
         if prices.bound - offers.bound <= _SETTLED * (float(np.mean(thresholds)) - lowest) + slack:
             break
-    return network, offers
+    return trellis, offers
 
 
 def make_offers(chain: Chain, weights: np.ndarray) -> Offers:
@@ -85,7 +85,7 @@ def make_offers(chain: Chain, weights: np.ndarray) -> Offers:
     return Offers(totals=totals, weights=weights, bound=float(ahead[0][0] - weights[1:] @ chain.limits))
 
 
-def reduce_to(chain: Chain, offers: Offers, cutoff: float, k: int, slack: float) -> Network:
+def reduce_to(chain: Chain, offers: Offers, cutoff: float, k: int, slack: float) -> Trellis:
     """The arcs on paths with a goal up to ``cutoff`` within the limits, where crowded only those that fewer than ``k``
     dominate; loses none of the k best paths up to the cutoff."""
     end = cutoff + offers.weights[1:] @ chain.limits + slack
@@ -140,7 +140,7 @@ def _threshold(totals: list[np.ndarray]) -> float:
     return float(np.partition(sample, place)[place])
 
 
-def _select(chain: Chain, masks: list[list[np.ndarray]], k: int | None) -> Network:
+def _select(chain: Chain, masks: list[list[np.ndarray]], k: int | None) -> Trellis:
     picks = [
         [_pick(cell, mask, k) for cell, mask in zip(block, block_masks, strict=True)]
         for block, block_masks in zip(chain.blocks, masks, strict=True)

@@ -14,8 +14,8 @@ import numpy as np
 from distilnas.solve.chain import Chain
 from distilnas.solve.dual import Planes, Prices, best_prices
 from distilnas.solve.labels import Labels, OutOfTimeError, enumerate_paths, guard_of, within
-from distilnas.solve.network import Network, drop_dominated, price, through
 from distilnas.solve.reduce import everything, price_out, reduce_to
+from distilnas.solve.trellis import Trellis, drop_dominated, price, through
 
 _log = logging.getLogger(__name__)
 _SMALL = 20_000  # arcs that need no reduction
@@ -48,43 +48,43 @@ def search_chain(chain: Chain, k: int = 1, deadline: float | None = None) -> Fou
     ``deadline`` (of ``time.perf_counter()``) the search ends with what it has.
     """
     if sum(c.values[0].shape[1] * n for b, n in zip(chain.blocks, chain.states, strict=False) for c in b) <= _SMALL:
-        return search_network(everything(chain), k, deadline=deadline)
+        return search_trellis(everything(chain), k, deadline=deadline)
     core, offers = price_out(chain)
     if offers is None:
         return _found(core, None, k)
-    first = search_network(core, k, deadline=deadline)
+    first = search_trellis(core, k, deadline=deadline)
     if not first.proved:
         return replace(first, bound=min(first.bound, offers.bound))
     cutoff = float(first.values[k - 1, 0]) if len(first) >= k else np.inf
     full = reduce_to(chain, offers, cutoff, k, slack=core.tolerance(offers.weights))
     _log.debug("core of %d arcs, then %d arcs up to the cutoff", core.size, full.size)
-    last = search_network(full, k, cutoff=cutoff, deadline=deadline)
+    last = search_trellis(full, k, cutoff=cutoff, deadline=deadline)
     return last if last.proved else replace(first, proved=False, bound=last.bound)
 
 
-def search_network(
-    network: Network, k: int = 1, *, cutoff: float = np.inf, planes: Planes | None = None, deadline: float | None = None
+def search_trellis(
+    trellis: Trellis, k: int = 1, *, cutoff: float = np.inf, planes: Planes | None = None, deadline: float | None = None
 ) -> Found:
-    """The k best paths of a network among those with goals up to ``cutoff``; see `search_chain`."""
-    cutoff = min(cutoff, network.ceiling())
-    if np.isneginf(cutoff) or np.isinf(price(network, np.eye(len(network.exits))[0])[1][0][0]):
-        return _found(network, None, k)
-    prices = best_prices(network, planes, enough=cutoff + 1)
-    network = within(network, guard_of(network, prices.weights, cutoff, cutoff))
-    if any(not len(arcs.tail) for arcs in network.blocks):
-        return _found(network, None, k)
-    if network.size > _CROWDED:
-        network = drop_dominated(network, k)
-    searched, width, labels = prices.bound, _first_width(network, prices), None
+    """The k best paths of a trellis among those with goals up to ``cutoff``; see `search_chain`."""
+    cutoff = min(cutoff, trellis.ceiling())
+    if np.isneginf(cutoff) or np.isinf(price(trellis, np.eye(len(trellis.exits))[0])[1][0][0]):
+        return _found(trellis, None, k)
+    prices = best_prices(trellis, planes, enough=cutoff + 1)
+    trellis = within(trellis, guard_of(trellis, prices.weights, cutoff, cutoff))
+    if any(not len(arcs.tail) for arcs in trellis.blocks):
+        return _found(trellis, None, k)
+    if trellis.size > _CROWDED:
+        trellis = drop_dominated(trellis, k)
+    searched, width, labels = prices.bound, _first_width(trellis, prices), None
     window = prices.bound + width
     while True:
         window = min(cutoff, window)
-        guard = guard_of(network, prices.weights, window, cutoff)
+        guard = guard_of(trellis, prices.weights, window, cutoff)
         try:
-            labels = enumerate_paths(within(network, guard), guard, k, deadline)
+            labels = enumerate_paths(within(trellis, guard), guard, k, deadline)
         except OutOfTimeError:
-            return replace(_found(network, labels, k), proved=False, bound=searched)
-        found = _found(network, labels, k)
+            return replace(_found(trellis, labels, k), proved=False, bound=searched)
+        found = _found(trellis, labels, k)
         if len(found) >= k:
             cutoff = float(found.values[k - 1, 0])
         if window >= cutoff:
@@ -93,19 +93,19 @@ def search_network(
         window = cutoff if len(found) >= k else prices.bound + width
 
 
-def _first_width(network: Network, prices: Prices) -> float:
+def _first_width(trellis: Trellis, prices: Prices) -> float:
     """How far above the bound the first window reaches: about `_FIRST_WINDOW` arcs in a block."""
-    totals = through(network, *price(network, prices.weights))
+    totals = through(trellis, *price(trellis, prices.weights))
     places = [min(_FIRST_WINDOW, len(total) - 1) for total in totals]
     marks = [float(np.partition(total, place)[place]) for total, place in zip(totals, places, strict=True)]
-    return max(1.0, float(np.median(marks)) - prices.bound - float(prices.multipliers @ network.limits))
+    return max(1.0, float(np.median(marks)) - prices.bound - float(prices.multipliers @ trellis.limits))
 
 
-def _found(network: Network, labels: Labels | None, k: int) -> Found:
+def _found(trellis: Trellis, labels: Labels | None, k: int) -> Found:
     """The first ``k`` labels in order, as proved."""
     if labels is None:
-        values = np.empty((0, len(network.exits)))
-        numbers = np.empty((0, len(network.blocks)), dtype=np.int64)
+        values = np.empty((0, len(trellis.exits)))
+        numbers = np.empty((0, len(trellis.blocks)), dtype=np.int64)
         return Found(values=values, numbers=numbers, proved=True, bound=np.inf)
     order = np.lexsort((labels.rank, *labels.values[::-1]))[:k]
     return Found(values=labels.values[:, order].T, numbers=labels.numbers[order], proved=True, bound=np.inf)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from distilnas.errors import UsageError
-from distilnas.solve.problem import Choice
+from distilnas.solve.problem import Position
 
 _CONFIDENCE = 0.95
 
@@ -32,7 +32,7 @@ class Tie:
         return self.interval[0] <= 0.0 <= self.interval[1]
 
 
-def tie_test(a: Sequence[Choice], b: Sequence[Choice], batch_ratings: Sequence[Sequence[np.ndarray]]) -> Tie:
+def tie_test(a: Sequence[Position], b: Sequence[Position], batch_ratings: Sequence[Sequence[np.ndarray]]) -> Tie:
     """Compare the summed ratings of two architectures batch by batch.
 
     ``batch_ratings[block][cell]`` is (n_candidates, K): every candidate's rating on the same K >= 2 batches. Pairing

@@ -8,6 +8,7 @@ from typing import Any
 import timm
 from torch import nn
 
+import distilnas.networks  # noqa: F401 - timm must know our networks, which may be teachers
 from distilnas.errors import UsageError, nearest
 from distilnas.runtime.weights import COUNTER, State, check_fit, head_keys, read_state, stored_classes
 

@@ -5,17 +5,15 @@
 ``DartsNet``. There are no weights to download.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from distilnas.errors import UsageError
 from distilnas.networks.darts.network import DartsNet, feature_info
 from distilnas.networks.darts.published import genotype_names, published_architecture
+from distilnas.networks.student import StudentNet
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
-
-if TYPE_CHECKING:
-    from distilnas.networks.student import StudentNet
 
 _IMAGENET = {
     "crop_pct": 0.875,
@@ -43,12 +41,10 @@ default_cfgs = generate_default_cfgs(
 )  # timm's registry reads this name; the first tag is the default
 
 
-def build_network(architecture: AnyArchitecture, **kwargs: Any) -> "DartsNet | StudentNet":
+def build_network(architecture: AnyArchitecture, **kwargs: Any) -> DartsNet | StudentNet:
     """The network of an architecture of either kind; keywords are those of ``StudentNet`` or ``DartsNet``."""
     if isinstance(architecture, DartsArchitecture):
         return DartsNet(architecture, **kwargs)
-    from distilnas.networks.student import StudentNet  # not at the top: it may be what is importing timm, and so us
-
     return StudentNet(architecture, **kwargs)
 
 

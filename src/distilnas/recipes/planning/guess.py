@@ -31,7 +31,7 @@ def guess_architecture(space: SearchSpace, costs: CostTable, limits: tuple[Limit
     if kept:
         return space.architecture(max(kept, key=lambda choice: kept[choice]))
     (found,) = solve(search_problem(space, _indifferent(space), costs), limits)
-    return space.architecture(to_choice(space, found.choices))
+    return space.architecture(to_choice(space, found.positions))
 
 
 def guess_darts(

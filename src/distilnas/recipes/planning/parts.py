@@ -13,7 +13,7 @@ from distilnas.networks import StudentNet, build_network
 from distilnas.recipes.dnad_materials import dnad_materials
 from distilnas.recipes.dnad_settings import DnadSettings
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.network import Network, NetworkSettings
+from distilnas.recipes.network import GivenNetwork, NetworkSettings
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.planning.darts_search import ALL_ALIVE, build_darts_search, darts_search_steps
 from distilnas.recipes.planning.disk import weights_mb
@@ -72,7 +72,7 @@ class Planner:
             self._classes = images.classes
         resolution = data.resolution or found.teacher.blocks.partition.image_shape[-1]
         grown, pixels = settings.scale.absolute(found.teacher.described).apply(found.student, resolution)
-        network = Network(architecture=grown, preprocessing=Preprocessing(resolution=pixels), trained=None)
+        network = GivenNetwork(architecture=grown, preprocessing=Preprocessing(resolution=pixels), trained=None)
         training = RetrainSettings(
             seed=settings.dna.seed,
             data=data,
@@ -124,7 +124,7 @@ class Planner:
             assumptions.append(ALL_ALIVE)
         return Part(prefix="", bench=bench, steps=steps, assumptions=tuple(assumptions))
 
-    def retraining(self, prefix: str, settings: RetrainSettings, network: Network) -> Part:
+    def retraining(self, prefix: str, settings: RetrainSettings, network: GivenNetwork) -> Part:
         """A training of one network."""
         materials = Materials(
             data=settings.data,

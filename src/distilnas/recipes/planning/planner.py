@@ -6,7 +6,7 @@ from typing import Any
 
 from distilnas.errors import UsageError
 from distilnas.recipes.dnad_settings import DnadSettings
-from distilnas.recipes.network import Network, read_network
+from distilnas.recipes.network import GivenNetwork, read_network
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.planning.forecast import EFFICIENCY, Forecast
 from distilnas.recipes.planning.images import PARTS, PlannedImages
@@ -77,7 +77,7 @@ def _check_student(settings: Any, architecture: AnyArchitecture | None) -> None:
     )
 
 
-def _network(settings: RetrainSettings) -> Network:
+def _network(settings: RetrainSettings) -> GivenNetwork:
     """The network of the settings; a checkpoint of weights is not read."""
     return read_network(replace(settings.network, weights=None), settings.data.resolution)
 

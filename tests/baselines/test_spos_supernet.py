@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tiny_dna import SIZE, assert_same, states, tiny_space
 from torch import Tensor, nn
 
-from distilnas.methods.spos import OneShot, build_one_shot
-from distilnas.methods.spos.sampling import uniform
-from distilnas.methods.spos.supernet import steps
+from distilnas.baselines.spos import OneShot, build_one_shot
+from distilnas.baselines.spos.sampling import uniform
+from distilnas.baselines.spos.supernet import steps
 from distilnas.networks import StudentNet
 from distilnas.space import Candidate, Choice, FixedLayer, SearchSpace, preset, separate_depths
 from distilnas.supernet.supernet import batch_norm

@@ -7,10 +7,10 @@ import torch
 from timm.loss import LabelSmoothingCrossEntropy
 from torch import Tensor
 
+from distilnas.baselines.spos.sampling import SAMPLERS
+from distilnas.baselines.spos.supernet import OneShot
 from distilnas.data import Augmentation
 from distilnas.errors import UsageError, nearest
-from distilnas.methods.spos.sampling import SAMPLERS
-from distilnas.methods.spos.supernet import OneShot
 from distilnas.runtime.device import Device
 from distilnas.space import Choice
 from distilnas.training.loop import Loop, TrainingLog

@@ -12,10 +12,10 @@ from tiny_dna import DEVICE, Pairs, assert_same, states, tiny_space
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from distilnas.baselines.spos import OneShot, Scores, build_one_shot, score
+from distilnas.baselines.spos.score import walk
+from distilnas.baselines.spos.supernet import Step, steps
 from distilnas.errors import UsageError
-from distilnas.methods.spos import OneShot, Scores, build_one_shot, score
-from distilnas.methods.spos.score import walk
-from distilnas.methods.spos.supernet import Step, steps
 from distilnas.runtime.progress import SilentProgress
 from distilnas.space import Candidate, Choice, SearchSpace, preset, separate_depths
 

@@ -5,10 +5,10 @@ networks by the loss they have with its weights. The paper goes on to search wit
 networks of a space, or those of a list, are scored.
 """
 
-from distilnas.methods.spos.sampling import SAMPLERS
-from distilnas.methods.spos.score import Scores, score
-from distilnas.methods.spos.supernet import OneShot, build_one_shot
-from distilnas.methods.spos.train import OneShotTraining, SposSettings, train_one_shot
+from distilnas.baselines.spos.sampling import SAMPLERS
+from distilnas.baselines.spos.score import Scores, score
+from distilnas.baselines.spos.supernet import OneShot, build_one_shot
+from distilnas.baselines.spos.train import OneShotTraining, SposSettings, train_one_shot
 
 __all__ = [
     "SAMPLERS",

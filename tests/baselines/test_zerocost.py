@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distilnas.baselines.zerocost import ZERO_COST, jacob_cov, naswot, synflow
 from distilnas.errors import UsageError
-from distilnas.methods.zerocost import ZERO_COST, jacob_cov, naswot, synflow
 from distilnas.networks import StudentNet
 from distilnas.space import Candidate, preset
 

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from distilnas.baselines.spos.supernet import OneShot, Step, steps
 from distilnas.errors import UsageError
-from distilnas.methods.spos.supernet import OneShot, Step, steps
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress
 from distilnas.space import Choice, SearchSpace

@@ -1,4 +1,4 @@
-"""The candidates still in question, as flat lists of arcs between states, and what remains to be paid after each.
+"""The candidates still in question as a trellis: flat lists of arcs between states, and what is to be paid after each.
 
 A state is the width that a block emits; an arc is one candidate taken in one state. Values are float64 that hold
 integers (see `chain`), so every sum of them is exact; only sums weighted with multipliers are rounded.
@@ -30,8 +30,8 @@ class Arcs:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
-    """All arcs of a chain that are still in question."""
+class Trellis:
+    """All arcs of a chain that are still in question; a path through it is an architecture."""
 
     blocks: tuple[Arcs, ...]
     states: tuple[int, ...]
@@ -42,7 +42,7 @@ class Network:
     def size(self) -> int:
         return sum(len(arcs.tail) for arcs in self.blocks)
 
-    def take(self, indices: Sequence[np.ndarray]) -> "Network":
+    def take(self, indices: Sequence[np.ndarray]) -> "Trellis":
         """Only the arcs ``indices[i]`` (or boolean masks) of each block."""
         return replace(self, blocks=tuple(a.take(i) for a, i in zip(self.blocks, indices, strict=True)))
 
@@ -61,8 +61,8 @@ class Network:
         return float(np.abs(weights) @ largest) * 1e-13
 
 
-def gather(chain: Chain, picks: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> Network:
-    """The network of the arcs ``picks[block][cell] = (states, candidates)``."""
+def gather(chain: Chain, picks: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> Trellis:
+    """The trellis of the arcs ``picks[block][cell] = (states, candidates)``."""
     blocks = []
     for i, (cells, cell_picks) in enumerate(zip(chain.blocks, picks, strict=True)):
         tail = np.concatenate([states for states, _ in cell_picks])
@@ -72,49 +72,49 @@ def gather(chain: Chain, picks: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]
         order = np.lexsort((number, tail))
         assert tail.size == 0 or tail.max() < chain.states[i]
         blocks.append(Arcs(tail=tail, head=head, number=number, values=values).take(order))
-    return Network(blocks=tuple(blocks), states=chain.states, exits=chain.exits, limits=chain.limits)
+    return Trellis(blocks=tuple(blocks), states=chain.states, exits=chain.exits, limits=chain.limits)
 
 
-def drop_dominated(network: Network, k: int) -> Network:
+def drop_dominated(trellis: Trellis, k: int) -> Trellis:
     """Without the arcs that k or more arcs between the same two states dominate."""
-    return network.take([_undominated_arcs(arcs, k) for arcs in network.blocks])
+    return trellis.take([_undominated_arcs(arcs, k) for arcs in trellis.blocks])
 
 
-def price(network: Network, weights: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def price(trellis: Trellis, weights: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Arcs' weighted values, and the cheapest weighted completion from each state.
 
     Returns ``priced[i]`` (arcs of block i,) and ``ahead[i]`` (states before block i,), ``ahead[-1]`` after the last.
     """
-    ahead = [weights @ network.exits]
-    priced = [weights @ arcs.values for arcs in network.blocks]
-    for i in range(len(network.blocks) - 1, -1, -1):
-        arcs = network.blocks[i]
-        best = np.full(network.states[i], np.inf)
+    ahead = [weights @ trellis.exits]
+    priced = [weights @ arcs.values for arcs in trellis.blocks]
+    for i in range(len(trellis.blocks) - 1, -1, -1):
+        arcs = trellis.blocks[i]
+        best = np.full(trellis.states[i], np.inf)
         np.minimum.at(best, arcs.tail, priced[i] + ahead[0][arcs.head])
         ahead.insert(0, best)
     return priced, ahead
 
 
-def through(network: Network, priced: Sequence[np.ndarray], ahead: Sequence[np.ndarray]) -> list[np.ndarray]:
+def through(trellis: Trellis, priced: Sequence[np.ndarray], ahead: Sequence[np.ndarray]) -> list[np.ndarray]:
     """For each arc the weighted value of the cheapest path that uses it."""
     behind, totals = np.zeros(1), []
-    for i, arcs in enumerate(network.blocks):
+    for i, arcs in enumerate(trellis.blocks):
         before = behind[arcs.tail] + priced[i]
         totals.append(before + ahead[i + 1][arcs.head])
-        behind = np.full(network.states[i + 1], np.inf)
+        behind = np.full(trellis.states[i + 1], np.inf)
         np.minimum.at(behind, arcs.head, before)
     return totals
 
 
-def cheapest_path(network: Network, priced: Sequence[np.ndarray], ahead: Sequence[np.ndarray]) -> np.ndarray:
+def cheapest_path(trellis: Trellis, priced: Sequence[np.ndarray], ahead: Sequence[np.ndarray]) -> np.ndarray:
     """Values (1 + m,) of a path with the smallest weighted value; there must be one."""
-    state, total = 0, np.zeros(len(network.exits))
-    for i, arcs in enumerate(network.blocks):
+    state, total = 0, np.zeros(len(trellis.exits))
+    for i, arcs in enumerate(trellis.blocks):
         start, stop = np.searchsorted(arcs.tail, (state, state + 1))
         best = start + int(np.argmin(priced[i][start:stop] + ahead[i + 1][arcs.head[start:stop]]))
         total += arcs.values[:, best]
         state = int(arcs.head[best])
-    return total + network.exits[:, state]
+    return total + trellis.exits[:, state]
 
 
 def _values(tables: Sequence[np.ndarray], states: np.ndarray, candidates: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_dna import OPS, tiny_space
 
-from distilnas.methods.spos.sampling import SAMPLERS, fair, fair_round, uniform
+from distilnas.baselines.spos.sampling import SAMPLERS, fair, fair_round, uniform
 from distilnas.space import BlockSpec, CellSpec, SearchSpace, preset, separate_depths
 
 ONE_CELL = preset("nas-bench-macro")

@@ -11,9 +11,9 @@ from tiny_dna import DEVICE, Killed, assert_same, states, tiny_loop, tiny_space
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from distilnas.baselines.spos import OneShot, OneShotTraining, SposSettings, build_one_shot, score, train_one_shot
+from distilnas.baselines.spos.supernet import steps
 from distilnas.errors import UsageError
-from distilnas.methods.spos import OneShot, OneShotTraining, SposSettings, build_one_shot, score, train_one_shot
-from distilnas.methods.spos.supernet import steps
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import SilentProgress
 from distilnas.space import preset, separate_depths
