@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from distilnas.networks.cut import as_module, between, trace
 from distilnas.surgery.groups import InnerGroup, inner_groups
+from distilnas.surgery.taps import convolved_norms
 
 _SAME = 1e-3  # relative difference of a fused unit's output, from rounding
 
@@ -29,6 +30,11 @@ class Unit:
     droppable: bool
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
+
+    def example(self) -> Tensor:
+        """An input of zeros for two images, to see by it how the unit computes."""
+        parameter = next(self.module.parameters(), torch.empty(0))
+        return torch.zeros(2, *self.in_shape, device=parameter.device, dtype=parameter.dtype)
 
     def copy(self) -> nn.Module:
         """The unit as a module of its own, free to be changed; still in eval mode and without gradients."""
@@ -87,33 +93,6 @@ def _folded(module: nn.Module, sample: Tensor) -> nn.Module:
         _replace(module, convolution, fused)
         _replace(module, norm, rest)
     return module
-
-
-def convolved_norms(module: nn.Module, sample: Tensor) -> dict[str, str]:
-    """For each convolution or linear layer whose output a batch norm reads as it is: the paths of both."""
-    written: dict[int, str] = {}
-    alive: list[Tensor] = []  # so that no other tensor gets the address of one that is gone
-    pairs: dict[str, str] = {}
-
-    def wrote(name: str, output: Tensor) -> None:
-        written[id(output)] = name
-        alive.append(output)
-
-    def reads(name: str, source: Tensor) -> None:
-        if id(source) in written:
-            pairs[written.pop(id(source))] = name
-
-    hooks = []
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            hooks.append(part.register_forward_hook(lambda _m, _i, output, name=name: wrote(name, output)))
-        elif isinstance(part, nn.BatchNorm2d):
-            hooks.append(part.register_forward_pre_hook(lambda _m, inputs, name=name: reads(name, inputs[0])))
-    with torch.no_grad():
-        module(sample)
-    for hook in hooks:
-        hook.remove()
-    return pairs
 
 
 def _replace(module: nn.Module, path: str, new: nn.Module) -> None:

@@ -4,6 +4,7 @@ A cut takes inputs away from a linear layer. Its other weights can make up for m
 can't in the mean, a constant can: it goes into the layer's bias, or into the mean of the batch norm behind it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from distilnas.surgery.moments import Moment
 
 RIDGE = 3e-4  # of the mean variance of the inputs
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # among which held-out halves choose
 _WELL_POSED = 4  # samples a column from which the ridge need not grow
 
 
@@ -42,6 +44,25 @@ def fit_map(moment: Moment, cross: np.ndarray, start: np.ndarray, *, ridge: floa
     return Fit(weight=weight, constant=target_mean - weight @ mean, ridge=share)
 
 
+def fit_held_out(
+    halves: Sequence[tuple[Moment, np.ndarray]], start: np.ndarray, *, ridges: Sequence[float] = RIDGES
+) -> Fit:
+    """``fit_map`` on both halves of the samples, with the one of ``ridges`` that serves best from half to half.
+
+    ``halves``: moment and cross of two sets of different images. Samples of one image depend on each other, so that
+    their number alone would not tell how strong the ridge must be.
+    """
+    losses = [
+        sum(
+            _loss(fit_map(*fitted, start, ridge=ridge), *held)
+            for fitted, held in zip(halves, reversed(halves), strict=True)
+        )
+        for ridge in ridges
+    ]
+    moment, cross = _together(halves)
+    return fit_map(moment, cross, start, ridge=ridges[int(np.argmin(losses))])
+
+
 def own_cross(moment: Moment, weight: np.ndarray, kept: np.ndarray) -> tuple[Moment, np.ndarray]:
     """For the map ``weight`` (outputs, d) itself as the target: moment and cross of its columns ``kept`` alone."""
     with_constant = np.append(kept, len(moment.second) - 1)
@@ -56,9 +77,10 @@ def matrix_of(layer: nn.Module) -> np.ndarray:
 
 @torch.no_grad()
 def set_map(layer: nn.Module, fit: Fit, norm: nn.Module | None = None) -> None:
-    """Give ``layer`` the map of ``fit``; the constant goes to its bias, else to the mean of the batch norm ``norm``.
+    """Give ``layer`` the map of ``fit``; ``fit.constant`` is what is added behind its weights, its bias included.
 
-    A layer with neither gets a bias.
+    It becomes the layer's bias, else it is taken from the mean of the batch norm ``norm``; a layer with neither gets
+    a bias.
     """
     weight = _tensor(layer, "weight")
     weight.copy_(torch.from_numpy(fit.weight).to(weight).reshape(weight.shape))
@@ -68,7 +90,20 @@ def set_map(layer: nn.Module, fit: Fit, norm: nn.Module | None = None) -> None:
     elif norm is not None:
         _tensor(norm, "running_mean").sub_(constant)
     else:
-        layer.bias = nn.Parameter(constant)
+        layer.bias = nn.Parameter(constant, requires_grad=weight.requires_grad)
+
+
+def _loss(fit: Fit, moment: Moment, cross: np.ndarray) -> float:
+    """Mean square error of ``fit``, but for the targets' own mean square."""
+    whole = np.column_stack([fit.weight, fit.constant])
+    return float(np.einsum("oi,oi->", whole @ moment.second - 2 * cross, whole))
+
+
+def _together(parts: Sequence[tuple[Moment, np.ndarray]]) -> tuple[Moment, np.ndarray]:
+    samples = sum(moment.samples for moment, _ in parts)
+    second = sum(moment.second * moment.samples for moment, _ in parts) / samples
+    cross = sum(cross * moment.samples for moment, cross in parts) / samples
+    return Moment(second=np.asarray(second), samples=samples), np.asarray(cross)
 
 
 def _tensor(layer: nn.Module, name: str) -> Tensor:
