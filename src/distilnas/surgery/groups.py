@@ -127,6 +127,8 @@ def _parts(group: Any, names: dict[int, str]) -> list[_Part]:
             return []
         if isinstance(module, nn.Parameter) and node.pruning_dim not in (module.ndim - 1, -1):
             return []
+        if index.size != _length(module, axis):  # a part of a concatenation
+            return []
         grouped = axis != "pass" and isinstance(module, nn.Conv2d)
         parts.append(_Part(path=names[id(module)], axis=axis, index=index, groups=module.groups if grouped else 1))
     return parts
@@ -141,6 +143,17 @@ def _axis(module: nn.Module | nn.Parameter, handler: str) -> str | None:
         return "out" if "_out_" in handler else "in"
     passes = (nn.modules.batchnorm._BatchNorm, nn.PReLU, nn.Parameter)
     return "pass" if isinstance(module, passes) else None
+
+
+def _length(module: nn.Module | nn.Parameter, axis: str) -> int:
+    """How many channels the module has on that axis."""
+    if isinstance(module, nn.Parameter):
+        return module.shape[-1]
+    if isinstance(module, nn.Conv2d):
+        return module.in_channels if axis == "in" else module.out_channels
+    if isinstance(module, nn.Linear):
+        return module.in_features if axis == "in" else module.out_features
+    return len(module.weight) if isinstance(module, nn.PReLU) else module.num_features  # type: ignore[return-value]
 
 
 def _by_element(roots: Sequence[int], positions: Sequence[int]) -> np.ndarray | None:

@@ -81,29 +81,24 @@ def convolved_norms(module: nn.Module, x: Tensor) -> dict[str, str]:
 
 @torch.no_grad()
 def slopes(module: nn.Module, path: str, x: Tensor) -> Tensor | None:
-    """(C,) how much what ``module`` gives out rises with what the layer at ``path`` writes, channel by channel.
+    """How much what ``module`` gives out rises with what the layer at ``path`` writes, (C, 1, 1) or (C,) as it writes.
 
-    Where an activation follows it is the slope where that is open. None where the two maps do not correspond.
+    Where an activation follows, it is the slope where that is open. None where the two maps do not correspond.
     """
     layer = module.get_submodule(path)
     before, written = module(x), output_of(module, path, x)
-    if aligned(before, written) is None:
+    axes = axes_to(before, written)
+    if axes is None:
         return None
     with layer.register_forward_hook(lambda _m, _i, output: output + 1):
-        rise = aligned(module(x) - before, written)
-    assert rise is not None
-    channels = 1 if rise.ndim == 4 and isinstance(layer, nn.Conv2d) else rise.ndim - 1
+        rise = (module(x) - before).permute(axes)
+    channels = 1 if isinstance(layer, nn.Conv2d) else rise.ndim - 1
     flat = rise.transpose(0, channels).flatten(1)
-    at = flat.abs().argmax(1, keepdim=True)
-    return flat.gather(1, at)[:, 0]
+    steepest = flat.gather(1, flat.abs().argmax(1, keepdim=True))[:, 0]
+    return steepest[:, None, None] if isinstance(layer, nn.Conv2d) else steepest
 
 
-def aligned(output: Tensor, written: Tensor) -> Tensor | None:
-    """``output`` of a unit in the layout of ``written`` by a layer in it, or None where their sizes differ."""
-    if output.shape == written.shape:
-        return output
-    if output.ndim == 4:
-        for axes in ((0, 2, 3, 1), (0, 3, 1, 2)):
-            if output.permute(axes).shape == written.shape:
-                return output.permute(axes)
-    return None
+def axes_to(output: Tensor, written: Tensor) -> tuple[int, ...] | None:
+    """Order of the axes of a unit's ``output`` in which it has the shape of what a layer has ``written``, or None."""
+    orders = ((0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2)) if output.ndim == 4 else (tuple(range(output.ndim)),)
+    return next((order for order in orders if output.permute(order).shape == written.shape), None)
