@@ -29,8 +29,11 @@ from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_json
 from distilnas.recipes.catalogue import load_settings
-from distilnas.recipes.ranking import RankRun
-from distilnas.recipes.teaching import DnaMaterials
+from distilnas.recipes.dna.recipe import with_teacher
+from distilnas.recipes.dna.steps import SPACE
+from distilnas.recipes.frame import Job
+from distilnas.recipes.rank.steps import TrainOneShot, one_shot_scores, rate_by
+from distilnas.recipes.students import DATA
 from distilnas.runtime.store import Run
 from distilnas.solve import Limit, search_problem, solve, to_choice
 from distilnas.space import Architecture, Choice, SearchSpace
@@ -95,16 +98,16 @@ def winners(run: Path, given: tuple[str, ...], budget: str) -> dict[str, str]:
     settings = load_settings("rank-small-images", given)
     dna = replace(settings.dna, seed=settings.seeds[0])
     with Run(run / f"seed-{dna.seed}") as opened:
-        rank = RankRun(opened, DnaMaterials(dna), ranking_settings=settings)
-        space = rank.search_space
-        costs = cost_table(space, resolution=32, num_classes=len(rank.splits.train.classes))
+        job = Job(opened, dna, *with_teacher(dna))
+        space = job.get(SPACE)
+        costs = cost_table(space, resolution=32, num_classes=len(job.get(DATA).train.classes))
         amount = parse_amount(budget)
         limits = (Limit(cost="macs", max=amount),)
         near = Limit(cost="macs", min=int(NEAR * amount), max=amount)
-        tables = {name: RatingTable.load(rank.rate_by(name).folder / "ratings.npz") for name in (STITCHED, PAPER)}
+        tables = {name: job.get(rate_by(name, settings)) for name in (STITCHED, PAPER)}
         found = {name: solved(space, table, costs, limits) for name, table in tables.items()}
         choices = drawn(space, costs, near, space.num_candidates)
-        loss = rank.one_shot_scores(choices).loss
+        loss = one_shot_scores(job, TrainOneShot(settings=settings.one_shot), choices).loss
         found["spos"] = space.architecture(choices[int(loss.argmin())])
     for name, sign in (("deepest", -1), ("shallowest", 1)):
         found[name] = solved(space, depth_table(space, sign), costs, (near,))

@@ -15,7 +15,7 @@ from distilnas.cli.zoo_runs import RunNetwork, find_network, read_networks
 from distilnas.errors import UsageError
 from distilnas.networks import load_student
 from distilnas.recipes.catalogue import load_settings
-from distilnas.recipes.summary import run_dna
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.space import Architecture
 
 # Li et al. 2020 (table 1: 4.2/4.9/5.3/6.4 M, 348/406/466/611 M), to the last digit as counted in the published

@@ -47,7 +47,7 @@ def test_one_convolution(kernel, stride, groups, bias):
     height, width = -(-9 // stride), -(-12 // stride)
     outputs = 16 * height * width
     expected = outputs * (8 // groups) * kernel * kernel
-    assert count(model, (8, 9, 12)) == (expected, expected + bias * outputs, (16, height, width))
+    assert count(model, (8, 9, 12))[:3] == (expected, expected + bias * outputs, (16, height, width))
     assert count_params(model) == 16 * (8 // groups) * kernel * kernel + 16 * bias
 
 
@@ -67,39 +67,12 @@ def test_one_convolution(kernel, stride, groups, bias):
 )
 def test_one_layer_by_hand(model, shape, expected):
     """Multiply-adds; the DNA authors' counter adds conv biases, 2 per batch-norm input and 1 per pooling input."""
-    assert count(model, shape) == expected
+    assert count(model, shape) == (*expected, 0)
 
 
 def test_a_layer_used_twice_counts_twice():
     layer = nn.Linear(5, 5)
-    assert count(nn.Sequential(layer, nn.ReLU(), layer), (5,))[0] == 50
-
-
-class OwnWeight(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.rand(3, 3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.weight
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        (OwnWeight(), "OwnWeight"),
-        (nn.LSTM(3, 3), "LSTM"),
-        (nn.GRU(3, 3), "GRU"),
-        (nn.MultiheadAttention(3, 1), "MultiheadAttention"),
-        (nn.ConvTranspose2d(3, 3, 2), "ConvTranspose2d"),
-        (nn.Bilinear(3, 3, 3), "Bilinear"),
-    ],
-)
-def test_what_no_rule_covers_is_refused_not_counted_as_nothing(module, name):
-    with pytest.raises(UsageError, match=rf"cannot count the multiply-adds of {name} \(1\)"):
-        count(nn.Sequential(nn.Linear(3, 3), module), (3,))
-    with pytest.raises(UsageError, match=rf"{name} \(the model\)"):
-        count(module, (3,))
+    assert count(nn.Sequential(layer, nn.ReLU(), layer), (5,)).macs == 50
 
 
 @pytest.mark.parametrize(("model", "shape"), [(nn.Conv2d(3, 4, 3), (1, 8, 8)), (nn.Conv2d(3, 4, 3), (3, 2, 2))])
@@ -124,33 +97,3 @@ def test_counting_changes_nothing():
     for key, value in model.state_dict().items():
         assert value.device.type == "cpu"
         assert torch.equal(value, before[key])
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "convnextv2_atto",
-        "hgnetv2_b0",
-        "coatnet_pico_rw_224",
-        "poolformer_s12",
-        "caformer_s18",
-        "fastvit_t8",
-        "resmlp_12_224",
-    ],
-)
-def test_scales_and_position_biases_cost_no_macs(name: str) -> None:
-    """The count is that of the convolutions and linear layers alone, from their output shapes."""
-    with torch.device("meta"):
-        model = timm.create_model(name).eval()
-    macs = profile(model, 224).macs  # before the hooks below, which its copy would have too
-    expected = 0
-
-    def add(module, inputs, output):
-        nonlocal expected
-        expected += output.numel() * module.weight[0].numel()  # both kinds: one product for each weight of an output
-
-    for module in model.modules():
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
-            module.register_forward_hook(add)
-    model(torch.empty(1, 3, 224, 224, device="meta"))
-    assert macs == expected

@@ -110,6 +110,21 @@ def test_array_and_pillow_image_give_the_same(aug: Augmentation) -> None:
         assert torch.equal(_seeded(transform, pixels, seed), _seeded(transform, Image.fromarray(pixels), seed))
 
 
+def test_no_crop_below_three_fifths_of_the_image_by_default() -> None:
+    """Rows and columns are numbered by their colours, so a crop tells its corners (within half a pixel, scaled)."""
+    numbers = np.arange(200, dtype=np.uint8)
+    image = np.zeros((200, 200, 3), dtype=np.uint8)
+    image[..., 0], image[..., 1] = numbers[:, None], numbers[None, :]
+    plain = Preprocessing(resolution=100, mean=(0, 0, 0), std=(1, 1, 1), interpolation="bilinear")
+    shares = []
+    for seed in range(60):
+        crop = _seeded(train_transform(plain, Augmentation()), Image.fromarray(image), seed) * 255
+        rows, columns = crop[0].mean(1), crop[1].mean(0)
+        shares.append(float((rows.max() - rows.min()) * (columns.max() - columns.min())) / 0.99**2 / 200**2)
+    assert 0.58 < min(shares) < 0.7
+    assert max(shares) > 0.9
+
+
 def test_padded_crop_of_larger_images_is_resized_first() -> None:
     constant = np.full((90, 64, 3), 255, dtype=np.uint8)
     result = train_transform(PRE, Augmentation(crop="padded", padding=0))(constant)

@@ -6,9 +6,10 @@ import itertools
 import pytest
 import torch
 from kernel_samples import TOLERANCE, assert_close, channels_last, gradients, needs_compiler, second_gradients
+from timm.layers import Conv2dSame
 from torch import nn
 
-from distilnas.kernels import DepthwiseConv2d, use_fast_kernels
+from distilnas.kernels import DepthwiseConv2d, DepthwiseConv2dSame, use_fast_kernels
 
 pytestmark = needs_compiler
 
@@ -69,6 +70,19 @@ def test_large_images_in_bands_dealt_to_threads(threads, dilation):
         torch.set_num_threads(before)
     assert_close(ours, gradients(exact, images.double()), 1e-5)
     assert all(torch.equal(one, other) for one, other in zip(ours, again, strict=True))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 2, 1), (5, 2, 1), (7, 3, 1), (3, 1, 1), (3, 2, 2)])
+def test_padding_by_the_size_of_the_image(kernel, stride, dilation, dtype):
+    """timm's TensorFlow networks; sizes that need no, even and uneven padding."""
+    fast = Conv2dSame(20, 20, kernel, stride, dilation=dilation, groups=20, bias=False).to(dtype)
+    exact = copy.deepcopy(fast).double()
+    assert use_fast_kernels(fast) == 1
+    assert isinstance(fast, DepthwiseConv2dSame)
+    for batch, height, width in [(1, 9, 6), (3, 8, 8), (2, 5, 16)]:
+        images = channels_last(batch, 20, height, width, dtype=dtype)
+        assert_close(gradients(fast, images), gradients(exact, images.double()), TOLERANCE[dtype])
 
 
 def test_infinity_and_nan_stay():

@@ -125,7 +125,7 @@ def test_extremes_of_the_per_cell_space_on_imagenet(cell, params, millions):
 def test_unit_costs_of_ops(width, side, sep, dil):
     for name, expected in (("sep_conv_3x3", sep), ("dil_conv_5x5", dil)):
         op = make_op(name, width, 1)
-        assert (count_params(op), count(op, (width, side, side))[0]) == expected
+        assert (count_params(op), count(op, (width, side, side)).macs) == expected
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -134,8 +134,11 @@ def test_ops_against_formulas(name, stride):
     op = make_op(name, 12, stride)
     assert count_params(op) == op_params(name, 12, stride)
     for side in (8, 7):
-        macs, _, shape = count(op, (12, side, side))
-        assert (macs, shape) == (op_macs(name, 12, stride, side), (12, -(-side // stride), -(-side // stride)))
+        found = count(op, (12, side, side))
+        assert (found.macs, found.shape) == (
+            op_macs(name, 12, stride, side),
+            (12, -(-side // stride), -(-side // stride)),
+        )
 
 
 @given(cellwise(most=7), st.sampled_from(("cifar", "imagenet")), st.booleans(), st.sampled_from((32, 45)))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_settings, write_images
 
-from distilnas.recipes.summary import run_dna
+from distilnas.recipes.dna.recipe import run_dna
 
 
 @pytest.fixture(scope="session")

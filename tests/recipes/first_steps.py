@@ -17,10 +17,10 @@ from distilnas.methods.dna.rate import walk
 from distilnas.networks import StudentNet, save_student
 from distilnas.networks.zoo import zoo_entry
 from distilnas.recipes.catalogue import load_settings, run_recipe
-from distilnas.recipes.progressive import ProgressiveSettings
+from distilnas.recipes.dna.recipe import with_teacher
+from distilnas.recipes.progressive.steps import ProgressiveSettings
 from distilnas.recipes.settings import Settings, TeacherSettings
 from distilnas.recipes.spaces import resolve_space
-from distilnas.recipes.teaching import DnaMaterials
 from distilnas.space import scale
 from distilnas.supernet import build_supernet
 from distilnas.teachers import Partition, TeacherBlocks
@@ -31,14 +31,15 @@ SYNTHETIC += ["validation=8", "train_images=16", "check=auto"]
 
 def search(settings: Settings) -> dict[str, Any]:
     """Two steps of all blocks, and the ratings of one batch for all candidates of the last block."""
-    materials = DnaMaterials(settings)
-    teacher = materials.new_teacher().eval()
-    described = materials.describe_teacher(teacher)
+    materials, teaching = with_teacher(settings)
+    teacher = teaching.new().eval()
+    described = teaching.describe(teacher)
     space = resolve_space(settings.space, described["partition"])
     blocks = TeacherBlocks(teacher, Partition.from_dict(described["partition"]))
     channels = tuple(tap["channels"] for tap in described["partition"]["taps"])
     supernet = build_supernet(space, channels, adapters=settings.distill.adapters, seed=0)
-    loop = replace(materials.distill_loop(Path("none"), materials.splits.train), checkpoint_seconds=None)
+    loop = materials.loop(Path("none"), materials.splits.train, settings.distill, name="distill")
+    loop = replace(loop, checkpoint_seconds=None)
     log = distill(supernet, blocks, settings.distill, loop, device=materials.device, seed=0)
     images, _ = next(iter(materials.eval_batches(materials.splits.rating, 8)))
     feature = blocks.features(images)[-2]

@@ -9,7 +9,7 @@ from small_images import class_files, png, write_folder, write_tar
 
 from distilnas.data import DataSplits
 from distilnas.errors import UsageError
-from distilnas.recipes.inputs import describe_splits, load_splits
+from distilnas.recipes.images import describe_splits, load_splits
 from distilnas.recipes.settings import DataSettings
 
 

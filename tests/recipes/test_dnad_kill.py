@@ -7,7 +7,7 @@ from tiny_dnad_run import dnad_settings
 
 from distilnas.methods.dnad.bilevel import BilevelTraining
 from distilnas.methods.dnad.shrink import ShrinkTraining
-from distilnas.recipes.dnad_summary import run_dnad
+from distilnas.recipes.dnad.recipe import DNAD
 
 
 class Killed(BaseException):
@@ -28,10 +28,10 @@ def test_a_killed_search_ends_with_the_same_networks(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(training, "step", dying)
     with pytest.raises(Killed):
-        run_dnad(settings, tmp_path / "killed", until="search")
+        DNAD.run(settings, tmp_path / "killed", until="search")
     assert (tmp_path / "killed" / "search" / "checkpoint.safetensors").exists()
     for run in ("killed", "whole"):
-        run_dnad(settings, tmp_path / run, until="search")
+        DNAD.run(settings, tmp_path / run, until="search")
     for name in ("networks.json", "archive.json" if method == "shrink" else "alphas.json"):
         killed, whole = ((tmp_path / run / "search" / name).read_text() for run in ("killed", "whole"))
         assert killed == whole, name

@@ -8,7 +8,7 @@ from tiny_dnad_run import dnad_settings
 
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.files import read_json
-from distilnas.recipes.dnad_summary import run_dnad
+from distilnas.recipes.dnad.recipe import DNAD
 from distilnas.runtime.progress import SilentProgress
 
 
@@ -30,7 +30,7 @@ from distilnas.runtime.progress import SilentProgress
 )
 def test_bad_settings_are_named_before_anything_is_written(tmp_path: Path, override: str, words: str):
     with pytest.raises(UsageError, match=words):
-        run_dnad(dnad_settings(tmp_path, override), tmp_path / "run")
+        DNAD.run(dnad_settings(tmp_path, override), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 
 
@@ -39,7 +39,7 @@ def test_a_budget_below_the_smallest_derivable_network(tmp_path: Path, cost: str
     with pytest.raises(
         InfeasibleError, match=rf"solve.max_{cost}=500 is out of reach: the smallest network of 3 cells"
     ):
-        run_dnad(dnad_settings(tmp_path, f"solve.max_{cost}=500"), tmp_path / "run")
+        DNAD.run(dnad_settings(tmp_path, f"solve.max_{cost}=500"), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 
 
@@ -56,12 +56,12 @@ class Heard(SilentProgress):
 def test_a_controller_that_never_rests_hands_over_its_snapshots_and_a_small_budget_leaves_them(tmp_path: Path):
     slow = ("search.shrink.pressure.q_max=9999", "search.shrink.epochs=1", "teacher=null")
     progress = Heard()
-    result: dict[str, Any] = run_dnad(
+    result: dict[str, Any] = DNAD.run(
         dnad_settings(tmp_path, *slow), tmp_path / "run", until="search", progress=progress
     )
     assert any("no Pareto event before the search ended" in message for message in progress.messages)
     assert (result["num_events"], result["num_networks"]) == (0, 1)
     (network,) = read_json(tmp_path / "run" / "search" / "networks.json")
     with pytest.raises(InfeasibleError, match="none of the 1 networks of the search keeps"):
-        run_dnad(dnad_settings(tmp_path, *slow, f"solve.max_macs={network['macs'] - 1}"), tmp_path / "run")
+        DNAD.run(dnad_settings(tmp_path, *slow, f"solve.max_macs={network['macs'] - 1}"), tmp_path / "run")
     assert read_json(tmp_path / "run" / "search" / "step.json")["result"]["num_networks"] == 1

@@ -13,8 +13,8 @@ from distilnas.costing import profile
 from distilnas.files import read_json
 from distilnas.methods.dnad import Archive
 from distilnas.networks import DartsNet, load_student
-from distilnas.recipes.dnad_choice import FoundNetwork, choose
-from distilnas.recipes.dnad_summary import run_dnad
+from distilnas.recipes.dnad.choice import FoundNetwork, choose
+from distilnas.recipes.dnad.recipe import DNAD
 from distilnas.solve import Limit
 from distilnas.space.darts import DartsArchitecture, parse_architecture
 
@@ -22,7 +22,7 @@ from distilnas.space.darts import DartsArchitecture, parse_architecture
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dnad")
-    run_dnad(dnad_settings(folder), folder / "run")
+    DNAD.run(dnad_settings(folder), folder / "run")
     return folder / "run"
 
 
@@ -86,10 +86,10 @@ def test_report_shows_search_and_cells(finished: Path):
 
 def test_second_call_does_nothing_and_another_budget_solves_and_retrains_only(run: Path, tmp_path: Path):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("step.json")}
-    assert run_dnad(dnad_settings(tmp_path), run) == read_json(run / "summary.json")
+    assert DNAD.run(dnad_settings(tmp_path), run) == read_json(run / "summary.json")
     assert before == {p: p.stat().st_mtime_ns for p in run.rglob("step.json")}
     most = min(network["macs"] for network in networks(run))
-    other = run_dnad(dnad_settings(tmp_path, f"solve.max_macs={most}"), run)
+    other = DNAD.run(dnad_settings(tmp_path, f"solve.max_macs={most}"), run)
     assert other["student"]["macs"] == most
     redone = {p.parent.name for p in run.rglob("step.json") if before.get(p) != p.stat().st_mtime_ns}
     assert redone <= {"solve", "retrain", "evaluate", "export"}
@@ -97,7 +97,7 @@ def test_second_call_does_nothing_and_another_budget_solves_and_retrains_only(ru
 
 def test_without_a_teacher(tmp_path: Path):
     """SNPS: no teacher step, and the imitation loss is 0."""
-    summary = run_dnad(dnad_settings(tmp_path, "teacher=null"), tmp_path / "run")
+    summary = DNAD.run(dnad_settings(tmp_path, "teacher=null"), tmp_path / "run")
     assert summary["teacher"] is None
     assert not (tmp_path / "run" / "teacher").exists()
     history = json.loads((tmp_path / "run" / "search" / "history.json").read_text())
@@ -109,7 +109,7 @@ def test_darts_in_the_same_harness(tmp_path: Path, shared: str, cells: int):
     """Shared cells are derived at any depth; (2 ops)^8 pairs of inputs 1, 3, 6 and 10 a cell."""
     overrides = ("search.method=bilevel", f"search.bilevel.shared={shared}", "space.primitives=p2")
     settings = dnad_settings(tmp_path, *overrides)
-    found = run_dnad(settings, tmp_path / "run", until="solve")
+    found = DNAD.run(settings, tmp_path / "run", until="solve")
     architecture = DartsArchitecture.parse(found["architecture"])
     assert (architecture.width, architecture.num_cells) == (4, cells)
     step = read_json(tmp_path / "run" / "search" / "step.json")["result"]

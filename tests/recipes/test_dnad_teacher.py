@@ -5,7 +5,7 @@ import torch
 
 from distilnas.errors import UsageError
 from distilnas.networks import DartsNet
-from distilnas.recipes.dnad_materials import feature_taps
+from distilnas.recipes.dnad.recipe import feature_taps
 from distilnas.space.darts import DartsArchitecture
 from distilnas.teachers import TeacherBlocks, propose
 

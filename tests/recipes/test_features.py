@@ -15,12 +15,13 @@ from tiny_run import tiny_settings
 
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.recipes.feature_maps import PairedMoments
-from distilnas.recipes.features import FeatureSettings, FeaturesRun, default_block, run_features
+from distilnas.recipes.dna.feature_maps import PairedMoments
+from distilnas.recipes.dna.features import FeatureSettings, default_block, run_features
+from distilnas.recipes.dna.recipe import run_dna, with_teacher
+from distilnas.recipes.dna.steps import DATA, DISTILL, SOLVE, TEACHER, rating_batches
+from distilnas.recipes.frame import Job
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.solving import read_choice
-from distilnas.recipes.summary import run_dna
-from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.store import Run
 from distilnas.tables.files import read_arrays
 
@@ -100,14 +101,14 @@ def test_step_agrees_with_a_plain_computation(run: Path, settings: Settings):
     record = run_features(settings, run, FeatureSettings(blocks="all"))
     _, arrays = kept(run)
     with Run(run) as store, torch.no_grad():
-        dna = FeaturesRun(store, DnaMaterials(settings))
-        rating, choice = dna.splits.rating, read_choice(dna.solve().result["choice"])
+        job = Job(store, settings, *with_teacher(settings))
+        rating, choice = job.get(DATA).rating, read_choice(job.result(SOLVE)["choice"])
         features: list[list[np.ndarray]] = [[], [], []]
-        for images, _ in dna._rating_batches():
-            teacher = dna.teacher_blocks.features(images)
-            imitated = dna.supernet.imitate(images, [(c.cell, c.path) for c in choice])
+        for images, _ in rating_batches(job):
+            teacher = job.get(TEACHER).features(images)
+            imitated = job.get(DISTILL).imitate(images, [(c.cell, c.path) for c in choice])
             b, (cell, path) = 2, (choice[2].cell, choice[2].path)
-            block: Any = dna.supernet.blocks[b]
+            block: Any = job.get(DISTILL).blocks[b]
             alone = block.cells[cell](block.entry(teacher[b]), path)
             for found, feature in zip(features, (teacher[b + 1], alone, imitated[b]), strict=True):
                 found.append(feature.numpy())

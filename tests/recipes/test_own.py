@@ -14,9 +14,9 @@ from distilnas.config import parse
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
 from distilnas.files import read_json
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.recipes.own import weights_key
 from distilnas.recipes.settings import Settings
-from distilnas.recipes.summary import run_dna
 
 PREPROCESSING = Preprocessing(resolution=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 

@@ -21,7 +21,7 @@ from distilnas.files import read_json
 from distilnas.methods.dna import RateSettings
 from distilnas.methods.dna.rate import walk
 from distilnas.networks import StudentNet
-from distilnas.recipes import inputs
+from distilnas.recipes import teaching
 from distilnas.recipes.planning import EFFICIENCY, plan
 from distilnas.recipes.planning.disk import checkpoint_mb
 from distilnas.recipes.planning.forecast import Line, Work, largest_piece, line_through, seconds_at
@@ -30,7 +30,7 @@ from distilnas.recipes.planning.loading import hold, measure_loading
 from distilnas.recipes.planning.meter import Meter, Sample, grow, sizes
 from distilnas.recipes.planning.probes import classifier_steps, noise_images, settle
 from distilnas.recipes.planning.search_probes import rating_batches
-from distilnas.recipes.retraining import RetrainSettings
+from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.settings import DataSettings, Settings
 from distilnas.retrain import retrain
 from distilnas.runtime.checkpoints import save_tree
@@ -295,7 +295,7 @@ def test_disk_is_that_of_the_real_files(images: Path, finished: Path, tmp_path: 
     forecast = plan(tiny_settings(tmp_path, images), seconds=1, architecture=student)
     folder = next((finished / "students").iterdir())
     real = {
-        "teacher": [finished / "teacher" / inputs.WEIGHTS],
+        "teacher": [finished / "teacher" / teaching.WEIGHTS],
         "distill": [finished / "distill" / "supernet.safetensors"],
         "rate": [finished / "rate" / "ratings.npz"],
         "cost": [finished / "cost" / "costs.npz"],
@@ -389,7 +389,7 @@ def test_variants_are_probed_as_they_run(options: tuple[str, ...], images: Path,
 
 
 def test_rounds_are_the_sum_of_their_runs(images: Path, tmp_path: Path, fixed: None):
-    from distilnas.recipes.progressive import ProgressiveSettings
+    from distilnas.recipes.progressive.steps import ProgressiveSettings
 
     dna = {**CONFIG, "data": {**CONFIG["data"], "path": str(images)}}
     recipe = {"recipe": "progressive", "rounds": 3, "dna": dna, "scale": {"params": "100%", "classes": 3}}

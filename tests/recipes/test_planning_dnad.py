@@ -14,7 +14,7 @@ from distilnas.errors import InfeasibleError, UsageError
 from distilnas.methods.dnad import BilevelSettings, PressureSettings, SearchNet, ShrinkSettings, build_supernet
 from distilnas.networks import DartsNet
 from distilnas.recipes.catalogue import load_settings
-from distilnas.recipes.dnad_summary import STEPS, run_dnad
+from distilnas.recipes.dnad.recipe import DNAD
 from distilnas.recipes.planning import plan
 from distilnas.recipes.planning.darts_probes import bilevel_steps, shrink_steps
 from distilnas.recipes.planning.guess import guess_darts
@@ -47,7 +47,7 @@ def test_steps_are_those_of_the_run(tmp_path: Path, fixed: None):
     forecast = plan(dnad_settings(tmp_path), seconds=1)
     assert {part: forecast.images[part] for part in IMAGES} == IMAGES
     names = [step.name for step in forecast.steps]
-    assert names == ["data", "teacher", "evaluate-teacher", *STEPS, "report"]
+    assert names == ["data", "teacher", "evaluate-teacher", *DNAD.verbs, "report"]
     assert set(names) - set(seconds(forecast)) == {"solve", "export", "report"}
 
 
@@ -83,7 +83,7 @@ def test_the_upper_bound_and_the_student_are_stated(tmp_path: Path, fixed: None)
 def test_disk_is_at_most_that_of_the_forecast(tmp_path: Path, fixed: None):
     """A search without pressure deletes next to nothing, and leaves what is forecast."""
     settings = dnad_settings(tmp_path, "search.shrink.pressure.gamma=1e-9", "search.shrink.pressure.phi=1.001")
-    run_dnad(settings, tmp_path / "run", until="search")
+    DNAD.run(settings, tmp_path / "run", until="search")
     left = sum((tmp_path / "run" / "search" / f"{name}.json").stat().st_size for name in ("archive", "networks")) / 1e6
     assert 0.5 * left < step(plan(settings, seconds=1), "search").disk_mb < 1.1 * left
 

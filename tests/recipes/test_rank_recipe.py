@@ -16,7 +16,7 @@ from distilnas.baselines.zerocost import ZERO_COST
 from distilnas.errors import UsageError
 from distilnas.ranking import NetworkNames, rating_sums
 from distilnas.recipes.catalogue import load_settings, run_recipe
-from distilnas.recipes.ranking_truth import Truth
+from distilnas.recipes.rank.truth import Truth
 from distilnas.space import SearchSpace
 from distilnas.tables import RatingTable
 
@@ -167,7 +167,7 @@ def test_a_full_disk_is_not_taken_for_a_rating_that_cannot_be_fitted(
 
     shutil.copytree(ranked[0], tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "seed-0" / "ranking")
-    monkeypatch.setattr("distilnas.recipes.ranking_truth.write_scatter", full)
+    monkeypatch.setattr("distilnas.recipes.rank.truth.write_scatter", full)
     with pytest.raises(UsageError, match="no space left"):
         run_recipe(load_settings(str(config)), tmp_path / "run")
 

@@ -38,6 +38,17 @@ def test_parts_are_extended():
     assert load_settings("dna-progressive").dna == search
 
 
+def test_recipes_of_papers_crop_as_imagenet_trainings_do():
+    """Down to 8 % of a photo; the default of one's own photos is milder."""
+    searches = [load_settings(name) for name in ("dna-imagenet-search", "dnad-imagenet")]
+    trainings = [load_settings(name).retrain for name in ("dna-imagenet-retrain", "dnad-imagenet-retrain")]
+    augments = [searches[0].distill.augment, searches[1].search.bilevel.augment, searches[1].search.shrink.augment]
+    augments += [searches[0].retrain.augment, searches[1].retrain.augment, *(one.augment for one in trainings)]
+    scales = [one.scale for one in augments if one.crop == "resized"]
+    assert len(scales) >= 5
+    assert set(scales) == {(0.08, 1.0)}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

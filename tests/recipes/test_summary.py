@@ -12,7 +12,7 @@ from tiny_run import CLASSES, arrays, tiny_settings, write_images
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.files import read_json
 from distilnas.recipes.catalogue import load_settings
-from distilnas.recipes.summary import run_dna
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.runtime.store import Run
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from distilnas.recipes.catalogue import load_settings
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.settings import DnadSettings
 
 PRESSURE = {"gamma": 0.5, "gamma_max": 0.6, "phi": 1.5, "q_max": 2, "n_max": 4.0}
 CONFIG: dict[str, Any] = {

@@ -191,12 +191,12 @@ def _macs(setup: Setup, training: BlockwiseTraining, steps: range) -> dict[str, 
     A student's backward pass counts twice its forward pass.
     """
     taps = setup.partition.taps
-    rows = TeacherBlocks(copy.deepcopy(setup.teacher), setup.partition).describe(lambda model, s: count(model, s)[0])
+    rows = TeacherBlocks(copy.deepcopy(setup.teacher), setup.partition).describe(lambda model, s: count(model, s).macs)
     shapes = [setup.partition.image_shape, *((tap.channels, *tap.grid) for tap in taps)]
     forward = 0
     for step in steps:
         for block, shape, (cell, path) in zip(setup.supernet.blocks, shapes, drawn(training, step), strict=False):
-            forward += count(_Path(block, cell, path), shape)[0]
+            forward += count(_Path(block, cell, path), shape).macs
     return {"teacher": sum(row["macs"] for row in rows), "students": 3 * forward / len(steps)}
 
 

@@ -147,7 +147,7 @@ def _macs(setup: Setup) -> float:
     total, prefixes = 0, 1
     for ops in cell.layers:
         counts = [count(op, shape) for op in ops]  # type: ignore[union-attr]
-        total += prefixes * sum(macs for macs, _, _ in counts)
+        total += prefixes * sum(found.macs for found in counts)
         prefixes *= len(counts)
-        shape = counts[0][2]
+        shape = counts[0].shape
     return total

@@ -43,7 +43,7 @@ def run(name: str, settings: BenchSettings) -> Report:
     }
     times = interleave(steps, turns=settings.turns, lead=settings.lead)
     ceiling = ceilings(settings)
-    macs = 3 * images * count(model, (3, SIZE, SIZE))[0]
+    macs = 3 * images * count(model, (3, SIZE, SIZE)).macs
     return Report(
         name=name,
         what=f"a training step of nas-bench-macro's {NETWORK}, batch {images}, {SIZE} px",

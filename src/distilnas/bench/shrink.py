@@ -29,7 +29,7 @@ def run(name: str, settings: BenchSettings) -> Report:
     trainings = {(s, p): shrunk(space, s, p, settings) for s in SHARES for p in PRECISIONS}
     steps = {f"{s:.0%} {p}": lambda t=t: t.step(batch, 0, 0) for (s, p), t in trainings.items()}
     times = interleave(steps, turns=settings.turns, lead=settings.lead)
-    macs = {f"{s:.0%}": count(trainings[s, PRECISIONS[0]].net, (3, SIZE, SIZE))[0] for s in SHARES}
+    macs = {f"{s:.0%}": count(trainings[s, PRECISIONS[0]].net, (3, SIZE, SIZE)).macs for s in SHARES}
     return Report(
         name=name,
         what=f"a step of a DARTS supernet of {space.num_candidates} ops, width {space.width}, {space.num_cells} cells, "

@@ -31,8 +31,8 @@ def plan(
 ) -> None:
     """Forecast hours, memory and disk of every step from a short probe on this device; runs and writes nothing."""
     from distilnas.recipes.catalogue import load_settings
-    from distilnas.recipes.network import NetworkSettings, read_network
     from distilnas.recipes.planning import plan as forecast
+    from distilnas.recipes.retrain.network import NetworkSettings, read_network
     from distilnas.runtime.device import keep_freed_memory
 
     keep_freed_memory()

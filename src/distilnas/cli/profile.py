@@ -7,6 +7,12 @@ import typer
 
 from distilnas.cli.console import JsonOption, VerboseOption, print_json
 
+_NOTES = {
+    "macs": "multiply-adds of one image: convolutions, linear layers, attention",
+    "attention_macs": "of these, products of activations with activations",
+    "paper_flops": "as the papers count: no attention, but biases, norms and pooling",
+}
+
 
 def profile(
     model: Annotated[str, typer.Argument(help="A timm or zoo name, a student folder, or an architecture file.")],
@@ -32,12 +38,12 @@ def profile(
     if json:
         print_json(record)
     else:
-        print(
-            "\n".join(
-                f"{key:12s} {value:,}" if isinstance(value, int) else f"{key:12s} {value}"
-                for key, value in record.items()
-            )
-        )
+        print("\n".join(_line(key, value) for key, value in record.items()))
+
+
+def _line(key: str, value: Any) -> str:
+    amount = f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{key:14s} {amount:15s} {_NOTES.get(key, '')}".rstrip()
 
 
 def _build(name: str, num_classes: int) -> tuple[Any, int]:

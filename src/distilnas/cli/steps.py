@@ -169,7 +169,7 @@ def _run_and_images(words: list[Path], run: Path | None, images: list[Path]) -> 
 
 def _features(folder: Path, block: str | None, images: list[Path]) -> dict[str, Any]:
     from distilnas.recipes.catalogue import load_settings
-    from distilnas.recipes.features import FeatureSettings, run_features
+    from distilnas.recipes.dna.features import FeatureSettings, run_features
 
     if block is not None and block != "all" and not block.isdecimal():
         raise UsageError(f"--block is a number from 1, or all; got {block!r}.")

@@ -1,4 +1,4 @@
-"""Cost tables computed from the modules that the op factory builds: nothing is typed in.
+"""Cost tables computed from the modules that ``distilnas.blocks`` builds: nothing is typed in.
 
 A block's layers are built one by one on the meta device and counted, the first layer once for every width that the
 previous block may emit, so that the sum over an architecture equals the count of the built network exactly.
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from distilnas.costing.counters import count, count_params
-from distilnas.networks import conv_norm_act, make_layer
+from distilnas.blocks import conv_norm_act, make_layer
+from distilnas.costing.counters import count_owned, count_params
 from distilnas.space import CellSpec, Op, SearchSpace
 from distilnas.tables import CellCosts, CostTable
 
@@ -49,8 +49,8 @@ class _LayerCounter:
     def sequence(self, build: _Build, in_width: int, side: int) -> tuple[np.ndarray, int]:
         with torch.device("meta"):
             module = build()
-        macs, _, shape = count(module, (in_width, side, side))
-        return np.array([macs, count_params(module)], dtype=np.int64), shape[-1]
+        counts = count_owned(module, (in_width, side, side))
+        return np.array([counts.macs, count_params(module)], dtype=np.int64), counts.shape[-1]
 
     def layer(self, op: Op, in_width: int, out_width: int, stride: int, side: int) -> tuple[int, ...]:
         key = (op, in_width, out_width, stride, side)

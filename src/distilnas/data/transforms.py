@@ -107,8 +107,8 @@ class Augmentation:
     """Random changes to training images, applied in the order of the fields.
 
     crop: "resized" takes a random share ``scale`` of the image's area with an aspect in ``ratio`` and resizes it
-        (ImageNet style); "padded" scales the shorter side to the resolution, adds ``padding`` black pixels around and
-        cuts out a random square (CIFAR style); "none" does what evaluation does.
+        (trainings on ImageNet usually take 0.08 to 1); "padded" scales the shorter side to the resolution, adds
+        ``padding`` black pixels around and cuts out a random square (CIFAR style); "none" does what evaluation does.
     hflip, vflip: probability of mirroring left-right, top-bottom.
     auto_augment: timm's text for a policy, such as "rand-m9-mstd0.5-inc1" or "augmix-m3-w3"; None for none.
     color_jitter: strength of random brightness, contrast and saturation, 0 for none. Unlike in timm it is not silently
@@ -117,7 +117,7 @@ class Augmentation:
     """
 
     crop: str = "resized"
-    scale: tuple[float, float] = (0.08, 1.0)
+    scale: tuple[float, float] = (0.6, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     padding: int = 4
     hflip: float = 0.5

@@ -7,7 +7,7 @@ norm. Ours work in channels-last memory on float32 and bfloat16 data, with sums 
 """
 
 from distilnas.kernels.batch_norm import FastBatchNorm2d, FastBatchNormAct2d
-from distilnas.kernels.depthwise import DepthwiseConv2d
+from distilnas.kernels.depthwise import DepthwiseConv2d, DepthwiseConv2dSame
 from distilnas.kernels.inverted_residual import FastInvertedResidual
 from distilnas.kernels.pointwise import PointwiseConv2d
 from distilnas.kernels.squeeze_excite import FastSqueezeExcite
@@ -15,6 +15,7 @@ from distilnas.kernels.swap import use_fast_kernels
 
 __all__ = [
     "DepthwiseConv2d",
+    "DepthwiseConv2dSame",
     "FastBatchNorm2d",
     "FastBatchNormAct2d",
     "FastInvertedResidual",

@@ -4,6 +4,7 @@ import ctypes
 from typing import Any
 
 import torch
+from timm.layers import Conv2dSame, pad_same, register_notrace_module
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,14 +21,37 @@ class DepthwiseConv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not is_plain_training(input, weight):
-            return super()._conv_forward(input, weight, bias)
-        autocast = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if autocast else input.dtype
-        if dtype not in DTYPES or not (autocast or weight.dtype == dtype):
+        dtype = _precision(input, weight)
+        if dtype is None:
             return super()._conv_forward(input, weight, bias)
         input = input.to(dtype).contiguous(memory_format=torch.channels_last)
         return _Depthwise.apply(input, weight, self.stride, self.padding, self.dilation)
+
+
+@register_notrace_module
+class DepthwiseConv2dSame(Conv2dSame):
+    """timm's ``Conv2dSame`` alike: padded as TensorFlow does, by the input's size.
+
+    timm's tracer keeps it whole, as the original.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight: Tensor = self.weight  # type: ignore[assignment]
+        dtype = _precision(x, weight)
+        if dtype is None:
+            return super().forward(x)
+        x = pad_same(x.to(dtype), self.kernel_size, self.stride, self.dilation)  # type: ignore[arg-type]
+        x = x.contiguous(memory_format=torch.channels_last)
+        return _Depthwise.apply(x, weight, self.stride, (0, 0), self.dilation)
+
+
+def _precision(input: Tensor, weight: Tensor) -> torch.dtype | None:
+    """The precision that our kernels compute in; None where it is PyTorch's turn."""
+    if not is_plain_training(input, weight):
+        return None
+    autocast = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if autocast else input.dtype
+    return dtype if dtype in DTYPES and (autocast or weight.dtype == dtype) else None
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from distilnas.kernels.batch_norm import ACTS, FastBatchNormAct2d
 from distilnas.kernels.calling import DTYPES, call, is_plain
-from distilnas.kernels.depthwise import DepthwiseConv2d, is_depthwise_kernel
+from distilnas.kernels.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, is_depthwise_kernel
 from distilnas.kernels.squeeze_excite import FastSqueezeExcite
 
 _LANES = 16  # channels that the kernel reads of the taps at a time, at most
@@ -48,7 +48,7 @@ def _covers(block: Any, x: Tensor) -> bool:
         and type(block.aa) is nn.Identity
         and all(_is_given(norm) for norm in (block.bn1, block.bn2))
         and type(block.bn1.act) is type(block.bn2.act)
-        and type(block.conv_dw) in (DepthwiseConv2d, Conv2dSame)
+        and type(block.conv_dw) in (DepthwiseConv2d, DepthwiseConv2dSame, Conv2dSame)
         and is_depthwise_kernel(block.conv_dw)
         and block.conv_dw.dilation == (1, 1)
         and max(block.conv_dw.padding) < block.conv_dw.kernel_size[0]
@@ -61,7 +61,7 @@ def _covers(block: Any, x: Tensor) -> bool:
 def _leaves_pixels(conv: Any, x: Tensor) -> bool:
     """Whether the kernel fits onto the padded map; where it does not, PyTorch says so."""
     sizes = zip(x.shape[-2:], conv.padding, conv.kernel_size, strict=True)
-    return type(conv) is Conv2dSame or all(size + 2 * padding >= kernel for size, padding, kernel in sizes)
+    return isinstance(conv, Conv2dSame) or all(size + 2 * padding >= kernel for size, padding, kernel in sizes)
 
 
 def _is_given(norm: Any) -> bool:

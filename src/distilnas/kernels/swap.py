@@ -1,12 +1,12 @@
 """Turns the layers of a network into those with fast kernels."""
 
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, Conv2dSame
 from timm.models._efficientnet_blocks import InvertedResidual, SqueezeExcite
 from torch import nn
 
 from distilnas.kernels.batch_norm import FastBatchNorm2d, FastBatchNormAct2d
 from distilnas.kernels.build import library
-from distilnas.kernels.depthwise import DepthwiseConv2d, is_depthwise
+from distilnas.kernels.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, is_depthwise
 from distilnas.kernels.inverted_residual import FastInvertedResidual
 from distilnas.kernels.pointwise import PointwiseConv2d, is_pointwise
 from distilnas.kernels.squeeze_excite import FastSqueezeExcite
@@ -38,4 +38,6 @@ def use_fast_kernels(module: nn.Module) -> int:
 def _fast_class(layer: nn.Module) -> type[nn.Module] | None:
     if type(layer) is nn.Conv2d:
         return DepthwiseConv2d if is_depthwise(layer) else PointwiseConv2d if is_pointwise(layer) else None
+    if type(layer) is Conv2dSame:
+        return DepthwiseConv2dSame if is_depthwise(layer) else None  # type: ignore[arg-type]  timm hides its class
     return _FAST.get(type(layer))

@@ -6,11 +6,13 @@ and its raw layout: whatever the module at a cut gives out, the next part takes 
 images (position tables, say) belong to every part that uses them.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from distilnas.errors import UsageError
 
@@ -68,6 +70,26 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name not in self._opened
+
+    def create_arg(self, a: Any) -> Any:
+        """Constants get names that say what they hold: the same ones in whichever copy this is traced, and when."""
+        if (
+            isinstance(a, Tensor)
+            and not isinstance(a, nn.Parameter)
+            and all(a is not own for own in self.root.buffers())
+        ):
+            if a.is_meta:
+                raise ValueError("a constant of its forward has no values")
+            name = f"constant_{_digest(a)}"
+            if not hasattr(self.root, name):
+                setattr(self.root, name, a)
+            return self.create_node("get_attr", name, (), {})
+        return super().create_arg(a)
+
+
+def _digest(tensor: Tensor) -> str:
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode() + values).hexdigest()[:8]
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

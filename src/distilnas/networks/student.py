@@ -1,4 +1,4 @@
-"""The network of an architecture: a timm EfficientNet whose stem, stages and head come from our factory.
+"""The network of an architecture: a timm EfficientNet whose stem, stages and head are built by ``distilnas.blocks``.
 
 Parameter names are timm's (``conv_stem bn1 blocks.S.I... conv_head bn2 classifier``; fixed stem layers form stage 0),
 and so are the methods: ``forward_features``, ``forward_head``, ``reset_classifier``, ``features_only`` and the rest.
@@ -13,7 +13,7 @@ from timm.models._efficientnet_builder import efficientnet_init_weights
 from timm.models.efficientnet import EfficientNet
 from torch import nn
 
-from distilnas.networks.factory import NormLayer, conv_norm_act, make_layer
+from distilnas.blocks import NormLayer, conv_norm_act, make_layer
 from distilnas.space import Architecture, Op
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from distilnas.errors import UsageError
 from distilnas.ranking.columns import Columns
-from distilnas.space import Architecture, Candidate, Choice, Identity, SearchSpace
+from distilnas.space import Architecture, Candidate, Choice, SearchSpace
 from distilnas.space.regroup import regroup
 from distilnas.tables import CostTable, RatingTable
 
@@ -84,7 +84,7 @@ def depth_scores(space: SearchSpace, choices: Sequence[Choice]) -> np.ndarray:
     counts: dict[tuple[int, Candidate], int] = {}
     for b, candidate in {(b, candidate) for choice in choices for b, candidate in enumerate(choice)}:
         ops = space.blocks[b].cells[candidate.cell].ops(candidate.path)
-        counts[b, candidate] = sum(not isinstance(op, Identity) for op in ops)
+        counts[b, candidate] = sum(not op.identity for op in ops)
     return np.array([sum(counts[part] for part in enumerate(choice)) for choice in choices], dtype=np.float64)
 
 

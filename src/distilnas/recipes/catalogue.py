@@ -9,24 +9,26 @@ from typing import Any
 from distilnas.config import merge, parse
 from distilnas.config.load import read_text
 from distilnas.errors import UsageError, nearest
-from distilnas.recipes.dnad_settings import DnadSettings
-from distilnas.recipes.dnad_summary import run_dnad
-from distilnas.recipes.progressive import ProgressiveSettings, run_progressive
-from distilnas.recipes.ranking import run_rank
-from distilnas.recipes.ranking_settings import RankSettings
-from distilnas.recipes.retraining import RetrainSettings, run_retrain
+from distilnas.recipes.dna.recipe import DNA
+from distilnas.recipes.dnad.recipe import DNAD
+from distilnas.recipes.dnad.settings import DnadSettings
+from distilnas.recipes.progressive.steps import ProgressiveSettings, run_progressive
+from distilnas.recipes.rank.recipe import run_rank
+from distilnas.recipes.rank.settings import RankSettings
+from distilnas.recipes.retrain.settings import RetrainSettings
+from distilnas.recipes.retrain.steps import RETRAINING
 from distilnas.recipes.settings import Settings
-from distilnas.recipes.summary import run_dna
-from distilnas.recipes.truth import TruthSettings, run_truth
+from distilnas.recipes.truth.settings import TruthSettings
+from distilnas.recipes.truth.steps import run_truth
 from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
 
 AnySettings = Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings
 _RECIPES: Mapping[str, tuple[type[Any], Any]] = {
-    "dna": (Settings, run_dna),
-    "dnad": (DnadSettings, run_dnad),
-    "retrain": (RetrainSettings, run_retrain),
+    "dna": (Settings, DNA.run),
+    "dnad": (DnadSettings, DNAD.run),
+    "retrain": (RetrainSettings, RETRAINING.run),
     "progressive": (ProgressiveSettings, run_progressive),
     "rank": (RankSettings, run_rank),
     "truth": (TruthSettings, run_truth),

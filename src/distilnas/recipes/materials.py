@@ -19,7 +19,7 @@ from distilnas.data import (
     train_transform,
 )
 from distilnas.files import write_json
-from distilnas.recipes import inputs as given
+from distilnas.recipes.images import load_splits
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, check_seeds
 from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
@@ -68,7 +68,7 @@ class Materials:
     @cached_property
     def splits(self) -> DataSplits:
         """The images as they are now."""
-        return given.load_splits(self.data, self.seed, self.rating_images)
+        return load_splits(self.data, self.seed, self.rating_images)
 
     def training_inputs(self, folder: Path, splits: DataSplits) -> dict[str, Any]:
         """What ``train_classifier`` needs besides model, settings, name and seed."""

@@ -1,8 +1,8 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Literal
 
 from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings, RateSettings
@@ -112,7 +112,7 @@ class TeacherSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values that runs and steps are known by: a student by its weights, wherever its folder lies."""
-        data = plain(asdict(self))
+        data = plain(self)
         return data if self.student is None else data | {"student": student_key(self.student)}
 
 
@@ -196,10 +196,11 @@ class Settings:
     retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
     random: RandomSettings = field(default_factory=RandomSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    auxiliary_weight: ClassVar = 0.0  # of DARTS networks, which are not found here
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""
-        return plain(asdict(self))
+        return plain(self)
 
     def identity(self) -> dict[str, Any]:
         """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""
@@ -208,7 +209,14 @@ class Settings:
 
 
 def plain(value: Any) -> Any:
-    """JSON values of a record's dictionary: tuples become lists."""
+    """JSON values of a record or its dictionary: tuples become lists.
+
+    Left out are fields that say in their metadata that they are recorded where they are not the default: they are newer
+    than runs which must keep their keys.
+    """
+    if is_dataclass(value):
+        shown = (f for f in fields(value) if "recorded" not in f.metadata or getattr(value, f.name) != f.default)
+        return {f.name: plain(getattr(value, f.name)) for f in shown}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,16 +1,12 @@
-"""The steps of every run that ends in a trained network: data, retrain, evaluate, export.
+"""The steps of every run that ends in trained networks: the images, then training, test and export of each.
 
-A step calls the steps it depends on, which return at once when their artefacts are there, and hands their keys to the
-run store as its own inputs; so any step can be asked for at any time, and only what changed is done again.
+Where a network comes from is the matter of an earlier step, or of whoever has drawn it.
 """
 
-import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from distilnas.costing import profile
 from distilnas.data import DataSplits
@@ -20,113 +16,156 @@ from distilnas.files import write_bytes
 from distilnas.networks import load_student, save_student
 from distilnas.networks.files import CONFIG as STUDENT_CONFIG
 from distilnas.networks.files import WEIGHTS as STUDENT_WEIGHTS
-from distilnas.recipes import inputs as given
-from distilnas.recipes.materials import Materials, finish_training
+from distilnas.recipes import verbs
+from distilnas.recipes.frame import Job, Step
+from distilnas.recipes.images import describe_splits
+from distilnas.recipes.materials import finish_training
 from distilnas.recipes.settings import plain
 from distilnas.retrain import retrain
-from distilnas.runtime.store import Run, StepRecord
+from distilnas.runtime.store import StepRecord
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
-from distilnas.training import ClassifierSettings
+
+AnyJob = Job[Any, Any]
 
 
-class StudentRun(ABC):
-    """The run ``run``, made from ``materials``; networks are trained as ``training`` says.
+class Data(Step[AnyJob, DataSplits]):
+    """Read and split the images; hands on the parts, checked to be those that the run began with."""
 
-    ``auxiliary_weight``: of the auxiliary head's loss in the training of DARTS networks.
-    """
+    name = "data"
 
-    def __init__(
-        self, run: Run, materials: Materials, training: ClassifierSettings, *, auxiliary_weight: float = 0.0
-    ) -> None:
-        self.run, self.training, self.auxiliary_weight = run, training, auxiliary_weight
-        self._materials = materials
-        self.device, self.progress, self.preprocessing = materials.device, materials.progress, materials.preprocessing
+    def keys(self, job: AnyJob) -> dict[str, Any]:
+        return {"data": plain(job.materials.data), "rating": job.materials.rating_images}
 
-    @property
-    @abstractmethod
-    def chosen(self) -> AnyArchitecture:
-        """The network that the run is for."""
+    def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
+        return describe_splits(job.materials.splits, job.materials.data)
 
-    @property
-    def start(self) -> StepRecord | None:
-        """The step with a trained network whose weights the chosen one starts from; None: from scratch."""
-        return None
-
-    # Steps
-
-    def data(self) -> StepRecord:
-        """Read and split the images."""
-
-        def work(folder: Path) -> dict[str, Any]:
-            return given.describe_splits(self._materials.splits, self._materials.data)
-
-        inputs = {"data": plain(asdict(self._materials.data)), "rating": self._materials.rating_images}
-        return self._step("data", inputs, work)
-
-    def retrain(self, architecture: AnyArchitecture | None = None) -> StepRecord:
-        """Train the chosen network on the labels, or any other ``architecture`` in the same way from scratch."""
-        found, start = architecture or self.chosen, None if architecture else self.start
-
-        def work(folder: Path) -> dict[str, Any]:
-            classes = self.splits.train.classes
-            trained = retrain(
-                found,
-                self.training,
-                num_classes=len(classes),
-                seed=self._materials.seed,
-                name=f"retrain {found.fingerprint[:6]}",
-                auxiliary_weight=self.auxiliary_weight,
-                start=load_student(start.folder) if start else None,
-                **self._materials.training_inputs(folder, self.splits),
-            )
-            save_student(folder, trained.model, classes=classes, preprocessing=self.preprocessing.to_dict())  # type: ignore[arg-type]
-            counts = profile(trained.model, self.preprocessing.resolution)
-            return asdict(counts) | {"architecture": str(found)} | finish_training(folder, trained.log)
-
-        keys = {"data": self.data().key, "architecture": str(found), "retrain": plain(asdict(self.training))}
-        keys |= {"preprocessing": self.preprocessing.to_dict()} | ({"start": start.key} if start else {})
-        keys |= {"auxiliary_weight": self.auxiliary_weight} if isinstance(found, DartsArchitecture) else {}
-        return self._step(f"students/{found.fingerprint}/retrain", keys, work, together=True)
-
-    def evaluate(self, architecture: AnyArchitecture | None = None) -> StepRecord:
-        """Test a retrained network, read back from its files, on images never used before."""
-        retrained = self.retrain(architecture)
-
-        def work(folder: Path) -> dict[str, Any]:
-            return self._materials.test(load_student(retrained.folder), self.splits.test)
-
-        name = retrained.name.replace("/retrain", "/evaluate")
-        return self._step(name, {"retrain": retrained.key, "data": self.data().key}, work)
-
-    def export(self) -> StepRecord:
-        """The folder to hand over: safetensors, description, ONNX checked against PyTorch."""
-        retrained = self.retrain()
-
-        def work(folder: Path) -> dict[str, Any]:
-            for name in (STUDENT_WEIGHTS, STUDENT_CONFIG):
-                write_bytes(folder / name, (retrained.folder / name).read_bytes())
-            images, _ = next(iter(self._materials.eval_batches(self.splits.validation)))
-            return asdict(export_onnx(load_student(folder), folder / "model.onnx", images[:32]))
-
-        return self._step(retrained.name.replace("/retrain", "/export"), {"retrain": retrained.key}, work)
-
-    # What the steps share
-
-    @cached_property
-    def splits(self) -> DataSplits:
-        """The images, checked to be those that the run began with."""
-        recorded = self.data().result["fingerprint"]
-        splits = self._materials.splits
-        if given.describe_splits(splits, self._materials.data)["fingerprint"] != recorded:
-            raise UsageError(f"the images changed since {self.run.folder} was begun; give another folder with --run.")
+    def load(self, job: AnyJob) -> DataSplits:
+        recorded, splits = job.result(self)["fingerprint"], job.materials.splits
+        if describe_splits(splits, job.materials.data)["fingerprint"] != recorded:
+            raise UsageError(f"the images changed since {job.run.folder} was begun; give another folder with --run.")
         return splits
 
-    def _step(
-        self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]], *, together: bool = False
-    ) -> StepRecord:
-        inputs = json.loads(json.dumps(inputs | {"seed": self._materials.seed}))
-        done = self.run.finished(name, inputs)
-        if done:
-            return done
-        self.progress.message(name)
-        return self.run.step(name, inputs, lambda folder: json.loads(json.dumps(work(folder))), together=together)
+
+DATA = Data()
+
+
+def check_images(job: AnyJob) -> None:
+    """Raise what is wrong with the images, before anything is written; cheap for a run that has them."""
+    if not job.finished(DATA):
+        _ = job.materials.splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrain(Step[AnyJob, None]):
+    """Train a network on the labels, as ``retrain`` (and ``auxiliary_weight``) of the run's settings say.
+
+    ``of``: the step that hands on the architecture, or one. ``start``: gives the record of the step with a trained
+    network whose weights it starts from; None: from scratch.
+    """
+
+    name: str = "retrain"
+    of: Step[Any, AnyArchitecture] | AnyArchitecture
+    start: Callable[[AnyJob], StepRecord | None] = lambda _: None
+    verb: ClassVar = verbs.RETRAIN
+    together: ClassVar = True
+
+    def architecture(self, job: AnyJob) -> AnyArchitecture:
+        """The network."""
+        return job.get(self.of) if isinstance(self.of, Step) else self.of
+
+    def place(self, job: AnyJob) -> str:
+        return f"students/{self.architecture(job).fingerprint}/{self.name}"
+
+    def keys(self, job: AnyJob) -> dict[str, Any]:
+        found, start = self.architecture(job), self.start(job)
+        keys = {"data": job.key(DATA), "architecture": str(found), "retrain": plain(job.settings.retrain)}
+        keys |= {"preprocessing": job.preprocessing.to_dict()} | ({"start": start.key} if start else {})
+        if isinstance(found, DartsArchitecture):
+            keys["auxiliary_weight"] = job.settings.auxiliary_weight
+        return keys
+
+    def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
+        found, start, splits = self.architecture(job), self.start(job), job.get(DATA)
+        classes = splits.train.classes
+        trained = retrain(
+            found,
+            job.settings.retrain,
+            num_classes=len(classes),
+            seed=job.materials.seed,
+            name=f"retrain {found.fingerprint[:6]}",
+            auxiliary_weight=job.settings.auxiliary_weight,
+            start=load_student(start.folder) if start else None,
+            **job.materials.training_inputs(folder, splits),
+        )
+        save_student(folder, trained.model, classes=classes, preprocessing=job.preprocessing.to_dict())  # type: ignore[arg-type]
+        counts = profile(trained.model, job.preprocessing.resolution)
+        return asdict(counts) | {"architecture": str(found)} | finish_training(folder, trained.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Step[AnyJob, None]):
+    """Test a trained network, read back from its files, on images never used before."""
+
+    name: str = "evaluate"
+    of: Retrain
+    verb: ClassVar = verbs.EVALUATE
+
+    def place(self, job: AnyJob) -> str:
+        return beside(self.of.place(job), self.name)
+
+    def keys(self, job: AnyJob) -> dict[str, Any]:
+        return {"retrain": job.key(self.of), "data": job.key(DATA)}
+
+    def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
+        return job.materials.test(load_student(job.do(self.of).folder), job.get(DATA).test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Step[AnyJob, None]):
+    """The folder to hand over: safetensors, description, ONNX checked against PyTorch."""
+
+    name: str = "export"
+    of: Retrain
+    verb: ClassVar = verbs.EXPORT
+
+    def place(self, job: AnyJob) -> str:
+        return beside(self.of.place(job), self.name)
+
+    def keys(self, job: AnyJob) -> dict[str, Any]:
+        return {"retrain": job.key(self.of)}
+
+    def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
+        for name in (STUDENT_WEIGHTS, STUDENT_CONFIG):
+            write_bytes(folder / name, (job.do(self.of).folder / name).read_bytes())
+        images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation)))
+        return asdict(export_onnx(load_student(folder), folder / "model.onnx", images[:32]))
+
+
+def beside(place: str, name: str) -> str:
+    """The folder of another step of the same network."""
+    return f"{place.rpartition('/')[0]}/{name}"
+
+
+def student_summary(
+    records: Mapping[str, StepRecord], folder: Path, *, architecture: str, fingerprint: str
+) -> dict[str, Any]:
+    """What every ``summary.json`` says of a network that was retrained, evaluated and exported in the run ``folder``.
+
+    ``architecture``: where the run keeps its description, relative to the run as all paths are.
+    """
+    retrained, exported = records["retrain"].result, records["export"].folder.relative_to(folder)
+    return {
+        "student": {
+            "top1": records["evaluate"].result["top1"],
+            "top5": records["evaluate"].result["top5"],
+            **{key: retrained[key] for key in ("params", "macs", "architecture")},
+            "hash": fingerprint,
+        },
+        "onnx": records["export"].result,
+        "artefacts": {
+            "architecture": architecture,
+            "weights": f"{exported}/model.safetensors",
+            "onnx": f"{exported}/model.onnx",
+            "report": "report.html",
+        },
+    }

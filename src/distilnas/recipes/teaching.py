@@ -1,109 +1,275 @@
-"""What a run with a teacher works with besides images and device: the teacher; and the loop of distillation."""
+"""The teacher of a run: which one, what is asked of it, and the steps that every run with a teacher has."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
+from safetensors.torch import load_file, save
+from timm.models import get_pretrained_cfg
 from torch import nn
 
-from distilnas.data import DataSplits, ImageSet, Preprocessing
+from distilnas.costing import count, profile
+from distilnas.data import DataSplits, Preprocessing
 from distilnas.errors import UsageError
-from distilnas.recipes import inputs as given
-from distilnas.recipes.materials import Materials
+from distilnas.files import write_bytes
+from distilnas.networks import DartsNet, StudentNet, build_network, load_student
+from distilnas.recipes.frame import Job, Step
+from distilnas.recipes.materials import Materials, finish_training
 from distilnas.recipes.own import OwnTeacher
-from distilnas.recipes.settings import DataSettings, RuntimeSettings, Settings, TeacherSettings
+from distilnas.recipes.settings import DataSettings, RuntimeSettings, TeacherSettings
+from distilnas.recipes.students import DATA
+from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_seed, torch_seed
-from distilnas.teachers import Partition, propose
-from distilnas.training import Loop, TrainingLog, train_classifier
+from distilnas.teachers import Partition, TeacherBlocks, create_teacher, propose
+from distilnas.training import TrainingLog, train_classifier
+
+WEIGHTS = "teacher.safetensors"
+Cut = Callable[[nn.Module, int, str | Sequence[str]], Partition]
+"""``cut(model, resolution, policy)``: where the teacher's features are taken."""
 
 
-class TeacherMaterials(Materials):
-    """``own``: the user's trained module, in place of a timm model. Without a ``teacher``, ``preprocessing`` is needed.
+class Teaching:
+    """Which teacher a run has, and what is made of it with the run's ``materials``.
 
-    ``partition(model, resolution, policy)`` says where the teacher's features are taken.
-    Whatever is asked of a teacher raises ``UsageError`` where there is none.
+    ``settings``: None where there is no teacher; whatever is asked of it then raises ``UsageError``. ``own``: the
+    user's trained module, in place of a timm model.
     """
 
     def __init__(
         self,
+        settings: TeacherSettings | None,
+        materials: Materials,
         *,
-        teacher: TeacherSettings | None,
-        data: DataSettings,
-        runtime: RuntimeSettings,
-        seed: int,
-        rating_images: int,
-        preprocessing: Preprocessing | None = None,
-        partition: Callable[[nn.Module, int, str | Sequence[str]], Partition] = propose,
+        cut: Cut = propose,
         own: OwnTeacher | None = None,
-        progress: Progress | None = None,
     ) -> None:
-        self._teacher, self._partition, self.own = teacher, partition, own
-        preprocessing = own.preprocessing if own else preprocessing
-        super().__init__(
-            data=data,
-            runtime=runtime,
-            seed=seed,
-            preprocessing=preprocessing or given.teacher_preprocessing(self.teacher, data),
-            rating_images=rating_images,
-            progress=progress,
-        )
+        self._settings, self._materials, self._cut, self.own = settings, materials, cut, own
 
     @property
-    def teacher(self) -> TeacherSettings:
+    def settings(self) -> TeacherSettings:
         """Which teacher."""
-        if self._teacher is None:
+        if self._settings is None:
             raise UsageError("this run has no teacher; name one in its settings.")
-        return self._teacher
+        return self._settings
 
-    def new_teacher(self) -> nn.Module:
+    @property
+    def resolution(self) -> int:
+        """Side of its images in pixels."""
+        return self._materials.preprocessing.resolution
+
+    @property
+    def device(self) -> Device:
+        """Where it computes."""
+        return self._materials.device
+
+    def new(self) -> nn.Module:
         """The teacher on the device with the weights that the settings or the user give, before any fitting."""
-        number = len(self.splits.train.classes)
-        with torch_seed(derive_seed(self.seed, 7)):
-            model = self.own.copy() if self.own else given.new_teacher(self.teacher, number)
-        given.check_classes(model, number, self.preprocessing.resolution)
+        number = len(self._materials.splits.train.classes)
+        with torch_seed(derive_seed(self._materials.seed, 7)):
+            model = self.own.copy() if self.own else _new_teacher(self.settings, number)
+        check_classes(model, number, self.resolution)
         return self.device.module(model)
 
-    def empty_teacher(self, num_classes: int) -> nn.Module:
+    def empty(self, num_classes: int) -> nn.Module:
         """A network of the teacher's kind on the device, to load the run's weights into."""
-        return self.device.module(self.own.copy() if self.own else given.empty_teacher(self.teacher, num_classes))
+        return self.device.module(self.own.copy() if self.own else _empty_teacher(self.settings, num_classes))
 
-    def fit_teacher(self, folder: Path, splits: DataSplits) -> tuple[nn.Module, TrainingLog | None]:
+    def fit(self, folder: Path, splits: DataSplits) -> tuple[nn.Module, TrainingLog | None]:
         """The teacher ready to teach, and the log of its training where the settings ask for one."""
-        model, settings = self.new_teacher(), self.teacher.fit
+        model, settings = self.new(), self.settings.fit
         if settings is None:
             return model.eval(), None
         fitted = train_classifier(
             model,
             settings=settings,
             name="fit teacher",
-            seed=self.seed,
-            **self.training_inputs(folder, splits),
+            seed=self._materials.seed,
+            **self._materials.training_inputs(folder, splits),
         )
         return fitted.model, fitted.log
 
-    def describe_teacher(self, model: nn.Module) -> dict[str, Any]:
+    def describe(self, model: nn.Module) -> dict[str, Any]:
         """Counts and proposed partition, as JSON values."""
-        name = type(model).__name__ if self.own else self.teacher.student or self.teacher.model
-        partition = self._partition(model, self.preprocessing.resolution, self.teacher.partition)
-        return given.describe_teacher(model, partition, name, self.preprocessing)
+        partition = self._cut(model, self.resolution, self.settings.partition)
+        counts = profile(model, self.resolution)
+        blocks = TeacherBlocks(model, partition).describe(lambda part, shape: count(part, shape).macs)
+        return {
+            "name": type(model).__name__ if self.own else self.settings.student or self.settings.model,
+            "params": counts.params,
+            "macs": counts.macs,
+            "paper_flops": counts.paper_flops,
+            "preprocessing": self._materials.preprocessing.to_dict(),
+            "partition": partition.to_dict(),
+            "blocks": blocks,
+        }
 
 
-class DnaMaterials(TeacherMaterials):
-    """What a DNA run works with."""
+class TaughtSettings(Protocol):
+    """Settings of a run that may have a teacher."""
 
-    def __init__(self, settings: Settings, *, own: OwnTeacher | None = None, progress: Progress | None = None) -> None:
-        super().__init__(
-            teacher=settings.teacher,
-            data=settings.data,
-            runtime=settings.runtime,
-            seed=settings.seed,
-            rating_images=settings.rate.images,
-            own=own,
-            progress=progress,
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> DataSettings: ...
+    @property
+    def runtime(self) -> RuntimeSettings: ...
+
+
+def taught(
+    settings: TaughtSettings,
+    teacher: TeacherSettings | None,
+    *,
+    rating_images: int,
+    preprocessing: Preprocessing | None = None,
+    cut: Cut = propose,
+    own: OwnTeacher | None = None,
+    progress: Progress | None = None,
+) -> tuple[Materials, Teaching]:
+    """Materials whose images are as the teacher wants them, and the teacher.
+
+    ``rating_images`` are held out of the training set. Without a ``teacher``, ``preprocessing`` is needed.
+    """
+    preprocessing = own.preprocessing if own else preprocessing
+    if preprocessing is None:
+        assert teacher is not None
+        preprocessing = teacher_preprocessing(teacher, settings.data)
+    materials = Materials(
+        data=settings.data,
+        runtime=settings.runtime,
+        seed=settings.seed,
+        preprocessing=preprocessing,
+        rating_images=rating_images,
+        progress=progress,
+    )
+    return materials, Teaching(teacher, materials, cut=cut, own=own)
+
+
+def teacher_preprocessing(teacher: TeacherSettings, data: DataSettings) -> Preprocessing:
+    """The teacher's own normalisation; its own resolution and crop too, unless ``data.resolution`` says otherwise.
+
+    At a resolution of the user's choice the whole image is used (crop_pct 1).
+    """
+    if teacher.student:
+        preprocessing = Preprocessing.from_dict(load_student(teacher.student).student_config["preprocessing"])
+    else:
+        config = get_pretrained_cfg(teacher.model, allow_unregistered=True)
+        preprocessing = Preprocessing.from_timm(
+            config.to_dict() if config else {"input_size": (3, 224, 224)}, data.resolution
         )
-        self.settings = settings
+    if data.resolution is None:
+        return preprocessing
+    return replace(preprocessing, resolution=data.resolution, crop_pct=1.0)
 
-    def distill_loop(self, folder: Path, images: ImageSet) -> Loop:
-        """The loop of block-wise distillation."""
-        return self.loop(folder, images, self.settings.distill, name="distill")
+
+def check_classes(model: nn.Module, num_classes: int, resolution: int) -> None:
+    """Raise ``UsageError`` when a teacher does not give one output for each class."""
+    outputs = count(model, (3, resolution, resolution)).shape
+    if outputs != (num_classes,):
+        raise UsageError(
+            f"a teacher gives one output for each class: the images have {num_classes} classes, {type(model).__name__} "
+            f"gives {' x '.join(map(str, outputs))} outputs; give it a classifier of {num_classes}."
+        )
+
+
+def _new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
+    """The teacher with the weights that the settings name (its head freshly initialised if it is to be fitted)."""
+    if teacher.student:
+        student: StudentNet | DartsNet = load_student(teacher.student)
+        if student.num_classes != num_classes and teacher.fit is not None:
+            student.reset_classifier(num_classes)
+        return student
+    return create_teacher(
+        teacher.model,
+        num_classes=num_classes,
+        pretrained=teacher.pretrained,
+        weights=Path(teacher.weights) if teacher.weights else None,
+        model_kwargs=teacher.model_kwargs,
+        allow_new_head=teacher.fit is not None,
+        by_order=teacher.weights_by_order,
+    )
+
+
+def _empty_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
+    if teacher.student:
+        return build_network(load_student(teacher.student).architecture, num_classes=num_classes)
+    return create_teacher(teacher.model, num_classes=num_classes, model_kwargs=teacher.model_kwargs)
+
+
+TaughtJob = Job[Any, Teaching]
+
+
+def _always(settings: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher(Step[TaughtJob, TeacherBlocks]):
+    """Create, load and fit the teacher; propose its blocks. Hands on the frozen teacher with this run's weights.
+
+    ``when(settings)``: whether the run has one.
+    """
+
+    name: str = "teacher"
+    when: Callable[[Any], bool] = _always
+    together: ClassVar = True
+
+    def applies(self, job: TaughtJob) -> bool:
+        return self.when(job.settings)
+
+    def keys(self, job: TaughtJob) -> dict[str, Any]:
+        teaching = job.given
+        keys = {"data": job.key(DATA), "teacher": teaching.settings.to_dict()}
+        return keys | {
+            "own": teaching.own.key if teaching.own else None,
+            "preprocessing": job.preprocessing.to_dict(),
+        }
+
+    def work(self, job: TaughtJob, folder: Path) -> dict[str, Any]:
+        splits = job.get(DATA)
+        model, log = job.given.fit(folder, splits)
+        # cloned, as weights may be shared between layers
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+        write_bytes(folder / WEIGHTS, save(tensors))
+        result = job.given.describe(model)
+        _show_blocks(result, job.progress)
+        result["val_top1"] = job.materials.accuracy(model, splits.validation)
+        return result | finish_training(folder, log)
+
+    def load(self, job: TaughtJob) -> TeacherBlocks:
+        record = job.do(self)
+        model = job.given.empty(len(job.result(DATA)["classes"]))
+        model.load_state_dict(load_file(record.folder / WEIGHTS))
+        return TeacherBlocks(model, Partition.from_dict(record.result["partition"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateTeacher(Step[TaughtJob, None]):
+    """Test the teacher on the images that test the student."""
+
+    name: str = "evaluate-teacher"
+    timed: bool = True
+    when: Callable[[Any], bool] = _always
+
+    def applies(self, job: TaughtJob) -> bool:
+        return self.when(job.settings)
+
+    def keys(self, job: TaughtJob) -> dict[str, Any]:
+        return {"teacher": job.key(TEACHER), "data": job.key(DATA)}
+
+    def work(self, job: TaughtJob, folder: Path) -> dict[str, Any]:
+        return job.materials.test(job.get(TEACHER).model, job.get(DATA).test)
+
+
+TEACHER, EVALUATE_TEACHER = Teacher(), EvaluateTeacher()
+
+
+def _show_blocks(teacher: dict[str, Any], progress: Progress) -> None:
+    """The proposed partition, for the user to see and override."""
+    progress.message(f"blocks of {teacher['name']} (partition: {teacher['partition']['policy']})")
+    for row in teacher["blocks"]:
+        size = f"{row['channels']} x {row['height']} x {row['width']}"
+        progress.message(
+            f"  {row['block']}  {row['path']:16s} {size:14s} stride {row['stride']}  {row['macs'] / 1e6:.2f} M MACs"
+        )

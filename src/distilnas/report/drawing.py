@@ -5,8 +5,7 @@ from xml.etree import ElementTree as ET
 
 from distilnas.report.cells import draw_cells
 from distilnas.report.palette import block_colour
-from distilnas.report.wording import op_words
-from distilnas.space import Architecture, Identity
+from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 _BOX, _GAP, _BLOCK_GAP, _MARGIN = 40, 5, 20, 8
@@ -32,15 +31,13 @@ def draw_layers(architecture: Architecture, *, resolution: int | None = None) ->
         ("conv", "k3"), width=stem.width, stride=stem.stride, title=f"stem: 3x3 convolution to {stem.width} channels"
     )
     for layer in stem.layers:
-        pen.box(op_words(layer.op), width=layer.width, stride=layer.stride, title=f"fixed layer: {layer}")
+        pen.box(layer.op.words, width=layer.width, stride=layer.stride, title=f"fixed layer: {layer}")
     pen.caption("stem", stem.out_width)
     for b, block in enumerate(architecture.blocks):
         for n, op in enumerate(block.ops):
             title = f"block {b + 1}, layer {n + 1}: {op} to {block.width} channels"
-            dashed = isinstance(op, Identity)
-            pen.box(
-                op_words(op), width=block.width, stride=1 if n else block.stride, title=title, block=b, dashed=dashed
-            )
+            stride = 1 if n else block.stride
+            pen.box(op.words, width=block.width, stride=stride, title=title, block=b, dashed=op.identity)
         pen.caption(f"block {b + 1}", block.width)
     head = architecture.head
     pen.box(("conv", "k1"), width=head.width, stride=1, title=f"head: 1x1 convolution to {head.width} channels")

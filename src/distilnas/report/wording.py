@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from distilnas.report.read import RunRecord
 from distilnas.report.records import DistillInputs, Measured, Number, Tie
-from distilnas.space import Architecture, MBConv, Op
+from distilnas.space import LAYER_KINDS, Architecture, Op
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 MISSING = "–"
@@ -74,16 +74,9 @@ def points(student: Measured, teacher: Measured) -> str | None:
     return f"{abs(difference):.1f} points {'above' if difference > 0 else 'below'} the teacher"
 
 
-def op_words(op: Op) -> tuple[str, ...]:
-    """Short words for an op: kernel, expansion, SE."""
-    if isinstance(op, MBConv):
-        return (f"k{op.kernel}", f"e{op.expansion}", *(("SE",) if op.se else ()))
-    return ("id",)
-
-
 def ops_text(ops: tuple[Op, ...]) -> str:
-    """Ops of a path in one line: ``k5e3 k3e6 id``."""
-    return " ".join("".join(op_words(op)[:2]) for op in ops)
+    """Ops of a path in one line, without their SE: ``k5e3 k3e6 id``."""
+    return " ".join("".join(word for word in op.words if word != "SE") for op in ops)
 
 
 def blocks_text(architecture: Architecture) -> tuple[str, ...]:
@@ -99,10 +92,18 @@ def architecture_key(architecture: AnyArchitecture | None, *, searched: bool) ->
             "then the nodes in order, each the sum of the lines that enter it. A cell's output is the concatenation of "
             "its nodes (dashed ones are left out). ↓2: the cell halves the resolution. Hover over a line for its op."
         )
+    keys = ", ".join([*_word_keys(architecture), "↓: stride"]) if architecture else "↓: stride"
     return (
-        "Layers from left to right; a taller box has more channels. k: kernel, e: expansion, SE: squeeze-and-excite, "
-        f"↓: stride; {'grey boxes were not searched, ' if searched else ''}dashed ones are identities."
+        f"Layers from left to right; a taller box has more channels. {keys}; "
+        f"{'grey boxes were not searched, ' if searched else ''}dashed ones are identities."
     )
+
+
+def _word_keys(architecture: Architecture) -> list[str]:
+    """What the words in the boxes mean, of the kinds that occur."""
+    ops = [layer.op for layer in architecture.stem.layers] + [op for block in architecture.blocks for op in block.ops]
+    used = {op.kind for op in ops}
+    return list(dict.fromkeys(key for name, kind in LAYER_KINDS.items() if name in used for key in kind.keys))
 
 
 def loss_label(inputs: DistillInputs | None) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from distilnas.errors import UsageError
-from distilnas.space.ops import Identity, Op, check_activation, check_positive, parse_op
+from distilnas.space.kinds import parse_op
+from distilnas.space.ops import Op, check_activation, check_positive
 
 SCHEMA = 1
 
@@ -127,7 +128,7 @@ class Architecture:
         for block in self.blocks:
             for number, op in enumerate(block.ops):
                 stride = block.stride if number == 0 else 1
-                if not (isinstance(op, Identity) and stride == 1 and width == block.width):
+                if not (op.identity and stride == 1 and width == block.width):
                     found.append(FixedLayer(op=op, width=block.width, stride=stride))
                 width = block.width
         return tuple(found)

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from distilnas.space.ops import Identity, Op
+from distilnas.space.ops import Op
 from distilnas.space.spaces import BlockSpec, CellSpec, SearchSpace
 
 
@@ -32,6 +32,6 @@ def _patterns(cell: CellSpec) -> Iterator[CellSpec]:
 
 
 def _alternatives(ops: tuple[Op, ...]) -> list[tuple[Op, ...]]:
-    identity = tuple(op for op in ops if isinstance(op, Identity))
-    others = tuple(op for op in ops if not isinstance(op, Identity))
+    identity = tuple(op for op in ops if op.identity)
+    others = tuple(op for op in ops if not op.identity)
     return [part for part in (identity, others) if part]

@@ -1,20 +1,59 @@
-"""The operations that may stand at a layer: what they are, not how they compute (``distilnas.networks`` builds them).
+"""What an op is: the thing that may stand at a layer of a cell. The kinds there are lie in ``distilnas.space.kinds``.
 
-Text forms, used in presets, architecture files and reports::
-
-    mb_k5_e6_se0.25_silu   MBConv: depthwise kernel 5, expansion 6, squeeze-and-excite to 0.25 of the INPUT width, SiLU
-    mb_k3_e3_relu          MBConv without squeeze-and-excite
-    id                     identity; where stride or width change it is a 1x1 convolution, then batch norm
+An op is data; ``distilnas.blocks`` makes modules of it.
 """
 
-import re
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar, Protocol, Self
 
 from distilnas.errors import UsageError
 
 ACTIVATIONS = ("relu", "relu6", "silu", "hard_swish", "gelu")
-_MBCONV = re.compile(r"mb_k(\d+)_e(\d+)(?:_se(\d*\.?\d+))?_([a-z0-9_]+)")
+
+
+class LayerRules(Protocol):
+    """From what a space fitted to a teacher makes the ops of a layer."""
+
+    @property
+    def kernels(self) -> tuple[int, ...]: ...
+
+    @property
+    def expansions(self) -> tuple[int, ...]: ...
+
+    @property
+    def se(self) -> float: ...
+
+    @property
+    def act(self) -> str: ...
+
+
+class Op(Protocol):
+    """An op of some kind, a frozen record: equal records, and only they, have equal text.
+
+    ``kind``: its name in ``LAYER_KINDS``, and the text's beginning up to the first ``_``. ``form``: of the text, for
+    messages. ``keys``: what its ``words`` mean, for readers of a drawing. ``identity``: it does nothing where width and
+    stride stay, so that its layer is left out of the network.
+    """
+
+    kind: ClassVar[str]
+    form: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]]
+    identity: ClassVar[bool]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """A few short words for a box in a drawing."""
+        ...
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The op of a text; None where it has not the form, ``UsageError`` where a value in it is not allowed."""
+        ...
+
+    @classmethod
+    def options(cls, rules: LayerRules) -> tuple[Self, ...]:
+        """The ops of this kind that a space of these rules offers at a layer, all different."""
+        ...
 
 
 def check_activation(name: str) -> None:
@@ -29,51 +68,19 @@ def check_positive(what: str, value: object) -> None:
         raise UsageError(f"{what} must be a whole number from 1, got {value!r}.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MBConv:
-    """Inverted residual (MobileNetV2; with squeeze-and-excite as in EfficientNet).
-
-    ``se`` is the ratio of the squeeze width to the layer's input width (DNA section 4.1, EfficientNet); 0 means none.
-    ``expansion`` 1 is the depthwise-separable form without the first pointwise convolution.
-    """
-
-    kernel: int
-    expansion: int
-    act: str
-    se: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_positive("MBConv kernel", self.kernel)
-        if self.kernel % 2 == 0:
-            raise UsageError(f"MBConv kernel must be odd, got {self.kernel}.")
-        check_positive("MBConv expansion", self.expansion)
-        if not 0 <= self.se <= 1:
-            raise UsageError(f"MBConv se ratio must be between 0 and 1, got {self.se}.")
-        check_activation(self.act)
-
-    def __str__(self) -> str:
-        # all digits and no exponent: equal text means equal op
-        se = f"_se{Decimal(str(float(self.se))).normalize():f}" if self.se else ""
-        return f"mb_k{self.kernel}_e{self.expansion}{se}_{self.act}"
+def check_kernel(what: str, value: int) -> None:
+    """Raise ``UsageError`` unless ``value`` is an odd whole number from 1."""
+    check_positive(f"{what} kernel", value)
+    if value % 2 == 0:
+        raise UsageError(f"{what} kernel must be odd, got {value}.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """No operation; a projection (1x1 convolution without bias, batch norm) where stride or width change."""
-
-    def __str__(self) -> str:
-        return "id"
+def check_se(what: str, ratio: float) -> None:
+    """Raise ``UsageError`` unless ``ratio`` is from 0 to 1."""
+    if not 0 <= ratio <= 1:
+        raise UsageError(f"{what} se ratio must be between 0 and 1, got {ratio}.")
 
 
-Op = MBConv | Identity
-
-
-def parse_op(text: str) -> Op:
-    """The op that ``str(op)`` writes; raises ``UsageError`` for anything else."""
-    if text == "id":
-        return Identity()
-    match = _MBCONV.fullmatch(text)
-    if match is None:
-        raise UsageError(f"unknown op {text!r}; valid: 'id' or 'mb_k<kernel>_e<expansion>[_se<ratio>]_<activation>'.")
-    kernel, expansion, se, act = match.groups()
-    return MBConv(kernel=int(kernel), expansion=int(expansion), se=float(se or 0), act=act)
+def se_text(ratio: float) -> str:
+    """``_se0.25``, or nothing for 0; all digits and no exponent, since equal text means equal op."""
+    return f"_se{Decimal(str(float(ratio))).normalize():f}" if ratio else ""

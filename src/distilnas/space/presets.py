@@ -1,7 +1,7 @@
 """Search spaces by name (YAML files beside this module), from a file, or fitted to a teacher's blocks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,8 @@ import yaml
 
 from distilnas.errors import UsageError, nearest
 from distilnas.space.architecture import Head, Stem
-from distilnas.space.ops import MBConv, Op
+from distilnas.space.kinds import layer_kind
+from distilnas.space.ops import Op
 from distilnas.space.spaces import BlockSpec, CellSpec, SearchSpace
 
 _PRESETS = resources.files("distilnas.space") / "presets"
@@ -52,12 +53,14 @@ def round_width(width: float, divisor: int = 8) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedSpace:
-    """Rules that fit an MBConv space to any teacher's blocks.
+    """Rules that fit a space of cells to any teacher's blocks.
 
     A block gets one cell for every pair of ``width_ratios`` (of the teacher's channels after the block, rounded to
-    multiples of 8) and ``depths``; every layer chooses among ``kernels`` x ``expansions``.
+    multiples of 8) and ``depths``; every layer chooses among the ops of all ``kinds`` (``distilnas.space.kinds``),
+    which follow from ``kernels``, ``expansions``, ``se`` and ``act``.
     """
 
+    kinds: tuple[str, ...] = field(default=("mb",), metadata={"recorded": "where it is not the default"})
     width_ratios: tuple[float, ...] = (0.25, 0.5)
     depths: tuple[int, ...] = (1, 2, 3)
     kernels: tuple[int, ...] = (3, 5)
@@ -67,11 +70,15 @@ class FittedSpace:
     stem_width: int = 16
     head_width: int = 256
 
+    def __post_init__(self) -> None:
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+            raise UsageError(f"a fitted space needs at least one kind of layer, none twice, got {list(self.kinds)}.")
+        for kind in self.kinds:
+            layer_kind(kind)
+
     def ops(self) -> tuple[Op, ...]:
-        """All ops of a layer, expansion varying slowest."""
-        return tuple(
-            MBConv(kernel=k, expansion=e, se=self.se, act=self.act) for e in self.expansions for k in self.kernels
-        )
+        """All ops of a layer, kind by kind."""
+        return tuple(op for kind in self.kinds for op in layer_kind(kind).options(self))
 
     def fit(self, channels: Sequence[int], reductions: Sequence[int]) -> SearchSpace:
         """The space for a teacher whose blocks emit ``channels`` at ``reductions`` of the input resolution.

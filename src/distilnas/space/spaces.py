@@ -13,7 +13,8 @@ from typing import Any
 
 from distilnas.errors import UsageError
 from distilnas.space.architecture import Architecture, Block, Head, Stem, stem_from_dict, stem_to_dict
-from distilnas.space.ops import Op, check_positive, parse_op
+from distilnas.space.kinds import parse_op
+from distilnas.space.ops import Op, check_positive
 
 SCHEMA = 1
 

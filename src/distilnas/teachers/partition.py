@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from distilnas.errors import UsageError, nearest
-from distilnas.teachers.layouts import Layout
+from distilnas.networks.layouts import Layout
+from distilnas.networks.parent import Border
 from distilnas.teachers.policies import depth_taps, equal_run, resolution_taps, stage_taps
 from distilnas.teachers.probe import Call, Probe
 
@@ -82,6 +83,14 @@ class Partition:
         """Reduction of each block's output relative to its input (block 1: the image), rounded, at least 1."""
         heights = [self.image_shape[1], *(tap.height for tap in self.taps)]
         return tuple(max(1, round(before / after)) for before, after in pairwise(heights))
+
+    @property
+    def borders(self) -> tuple[Border, ...]:
+        """Where the parts of a student meet that is made of this teacher's parts."""
+        return tuple(
+            Border(path=tap.path, channels=tap.channels, height=tap.height, width=tap.width, layout=tap.layout)
+            for tap in self.taps
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As data for JSON; ``from_dict`` reads it back."""

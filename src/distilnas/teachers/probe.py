@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
+from distilnas.networks.layouts import Layout
+from distilnas.runtime.skeletons import skeleton
 from distilnas.teachers.flow import Flow
 from distilnas.teachers.hooks import tensor_of, with_tensor
-from distilnas.teachers.layouts import Layout, Reading, read
+from distilnas.teachers.layouts import Reading, read
 
 _log = logging.getLogger(__name__)
 
@@ -131,9 +133,9 @@ class Probe:
 def _run(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[list[_Event], set[int]]:
     """Events and cut values of one forward, without arithmetic where the network lets itself be run so."""
     try:
-        skeleton, images = copy.deepcopy(model, _hollow(model)), torch.empty(_BATCH, *image_shape, device="meta")
+        hollow, images = skeleton(model), torch.empty(_BATCH, *image_shape, device="meta")
         with torch.device("meta"):
-            return _record(skeleton, images)
+            return _record(hollow, images)
     except UsageError:
         raise
     except Exception as error:  # the network's own code, on tensors without values: anything may be raised
@@ -175,18 +177,6 @@ def _record(model: nn.Module, images: Tensor) -> tuple[list[_Event], set[int]]:
     if not cuts:
         raise UsageError(f"a teacher's output must depend on the image, but {name}'s does not: check its forward.")
     return events, cuts
-
-
-def _hollow(model: nn.Module) -> dict[int, Tensor]:
-    """For ``deepcopy``: every weight and buffer of ``model`` by id, as one of its shape on the meta device."""
-    hollow: dict[int, Tensor] = {}
-    for tensor in model.parameters():
-        values = torch.empty(tensor.shape, dtype=torch.float32, device="meta")
-        hollow[id(tensor)] = nn.Parameter(values, requires_grad=False)
-    for tensor in model.buffers():
-        dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
-        hollow[id(tensor)] = torch.empty(tensor.shape, dtype=dtype, device="meta")
-    return hollow
 
 
 def _check_weights(model: nn.Module) -> None:

@@ -1,8 +1,9 @@
 """Loop parts that every training shares."""
 
-from distilnas.training.classifier import ClassifierSettings, Task, Trained, train_classifier
+from distilnas.training.classifier import ClassifierSettings, Task, train_classifier
 from distilnas.training.evaluate import accuracies, accuracy
 from distilnas.training.loop import Loop, Trainable, TrainingLog
+from distilnas.training.network import Trained
 from distilnas.training.optim import OptimSettings
 
 __all__ = [

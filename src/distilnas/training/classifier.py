@@ -1,26 +1,22 @@
 """Training a classifier on labels: fits teachers to the user's images and retrains students from scratch."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from timm.data.mixup import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from distilnas.data import Augmentation, ImageSet, Preprocessing, eval_transform, make_loader, train_transform
+from distilnas.data import Augmentation, ImageSet, Preprocessing, train_transform
 from distilnas.errors import UsageError
-from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress
-from distilnas.runtime.seeds import derive_seed, torch_seed
+from distilnas.training.batches import Pieces, UpdateStream, check_batch, eval_batches
 from distilnas.training.evaluate import accuracy
-from distilnas.training.loop import Loop, TrainingLog
-from distilnas.training.optim import OptimSettings, make_optimizer, make_scheduler
+from distilnas.training.loop import Loop
+from distilnas.training.network import NetworkTraining, Trained, UpdateRule
+from distilnas.training.optim import OptimSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +53,10 @@ class ClassifierSettings:
                 raise UsageError(f"{name} must be from 0 up to 1, got {share}.")
         if self.mixup < 0 or self.cutmix < 0:
             raise UsageError(f"mixup and cutmix must not be negative, got {self.mixup} and {self.cutmix}.")
-        if self.micro_batch is not None and (self.micro_batch < 2 or self.batch_size % self.micro_batch):
-            raise UsageError(
-                f"batch_size must be a multiple of micro_batch, and that at least 2, got {self.batch_size} and "
-                f"{self.micro_batch}."
-            )
         name, at_once = ("micro_batch", self.micro_batch) if self.micro_batch else ("batch_size", self.batch_size)
         if self.mixes and at_once % 2:
             raise UsageError(f"mixup and cutmix pair the images of a batch: {name} must be even, got {at_once}.")
-        ranks.check_shares(self.batch_size, self.micro_batch, even=self.mixes)
+        check_batch(self.batch_size, self.micro_batch, even=self.mixes)
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"ema must be between 0 and 1, got {self.ema}.")
         if self.clip_grad is not None and self.clip_grad <= 0:
@@ -76,14 +67,9 @@ class ClassifierSettings:
         """Whether images are mixed in pairs."""
         return self.mixup > 0 or self.cutmix > 0
 
-    def batches_of(self, images: int) -> tuple[int, int]:
-        """(images a rank passes at once, passes an update) where only so many images are there; sets may be small."""
-        share = min(self.batch_size, images) // ranks.world_size()
-        at_once = min(self.micro_batch or share, share)
-        at_once -= at_once % 2 if self.mixes else 0
-        if at_once < 1:
-            raise UsageError(f"{images} training images are too few to train with.")
-        return at_once, share // at_once
+    def pieces(self, images: int) -> Pieces:
+        """How an update passes where only so many images are there; sets may be small."""
+        return Pieces.of(images, self.batch_size, self.micro_batch, even=self.mixes)
 
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -98,14 +84,6 @@ class Task:
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, criterion: Criterion) -> Tensor:
         """The loss of a batch, a scalar."""
         return criterion(model(images), labels)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """The trained network (the moving average, where one was kept), in eval mode, and the log of its training."""
-
-    model: nn.Module
-    log: TrainingLog
 
 
 def train_classifier(
@@ -129,48 +107,35 @@ def train_classifier(
     ``task``: None is the plain ``Task``.
     Validation images only measure (top-1 per epoch in the log as ``val_top1``); nothing is selected by them.
     """
-    transform = train_transform(preprocessing, settings.augment)
-    at_once, passes = settings.batches_of(len(images))
-    update = at_once * passes * ranks.world_size()
-    steps = len(images) // update
-
-    def batches(epoch: int, start: int) -> Iterable[Iterator[tuple[Tensor, Tensor]]]:
-        loader = make_loader(
-            images,
-            transform,
-            batch_size=at_once,
-            rank=ranks.rank(),
-            world_size=ranks.world_size(),
-            seed=seed,
-            epoch=epoch,
-            shuffle=True,
-            drop_last=True,
-            workers=workers,
-            start_batch=start * passes,
-        )
-        pieces = iter(loader)
-        return (islice(pieces, passes) for _ in range(start, steps))
-
-    def validate() -> Iterable[tuple[Tensor, Tensor]]:
-        return make_loader(
-            validation,
-            eval_transform(preprocessing),
-            batch_size=256,
-            seed=0,
-            epoch=0,
-            shuffle=False,
-            drop_last=False,
-            workers=workers,
-        )
-
-    settings = replace(settings, optim=settings.optim.for_batch(update))
-    classes = len(images.classes)
-    training = _ClassifierTraining(model, settings, device, seed, steps, passes, classes, validate, task or Task())
+    pieces = settings.pieces(len(images))
+    stream = UpdateStream(
+        images=images,
+        transform=train_transform(preprocessing, settings.augment),
+        pieces=pieces,
+        seed=seed,
+        workers=workers,
+    )
+    steps = stream.per_epoch
+    rule = UpdateRule(
+        optim=settings.optim.for_batch(pieces.update),
+        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        passes=pieces.passes,
+        ema=settings.ema,
+        clip_grad=settings.clip_grad,
+    )
+    labels = _Labels(
+        settings,
+        len(images.classes),
+        task or Task(),
+        lambda trained: accuracy(trained, eval_batches(validation, preprocessing, workers=workers), device),
+    )
+    training = NetworkTraining(model, labels, rule, device=device, seed=seed)
     loop = Loop(
         name=name,
         epochs=settings.epochs,
         steps_per_epoch=steps,
-        batches=batches,
+        batches=lambda epoch, start: stream.between(epoch * steps + start, (epoch + 1) * steps),
         checkpoint=checkpoint,
         progress=progress,
         checkpoint_seconds=checkpoint_seconds,
@@ -179,77 +144,30 @@ def train_classifier(
     return Trained(model=training.result().eval(), log=log)
 
 
-class _ClassifierTraining:
-    """The ``Trainable`` of a classifier."""
+class _Labels:
+    """The ``Objective`` of a classifier."""
 
     loss_names: tuple[str, ...] = ("loss",)
 
     def __init__(
-        self,
-        model: nn.Module,
-        settings: ClassifierSettings,
-        device: Device,
-        seed: int,
-        steps_per_epoch: int,
-        passes: int,
-        num_classes: int,
-        validate: Any,
-        task: Task,
+        self, settings: ClassifierSettings, num_classes: int, task: Task, top1: Callable[[nn.Module], float]
     ) -> None:
-        self.settings, self.device, self.seed, self.validate, self.task = settings, device, seed, validate, task
-        self.steps, self.passes = steps_per_epoch, passes
-        self.model = device.module(model).train()
-        self.optimizer = make_optimizer(self.model, settings.optim)
-        self.scheduler = make_scheduler(
-            self.optimizer, settings.optim, epochs=settings.epochs, steps_per_epoch=steps_per_epoch
-        )
-        self.ema = ModelEmaV3(self.model, decay=settings.ema, use_warmup=True) if settings.ema else None
-        self.mixup = _mixup(settings, num_classes)
-        self.criterion = (
-            SoftTargetCrossEntropy() if self.mixup else LabelSmoothingCrossEntropy(settings.label_smoothing)
+        self._epochs, self._task, self._top1 = settings.epochs, task, top1
+        self._mixup = _mixup(settings, num_classes)
+        self._criterion = (
+            SoftTargetCrossEntropy() if self._mixup else LabelSmoothingCrossEntropy(settings.label_smoothing)
         )
 
-    def step(self, batch: Iterable[tuple[Tensor, Tensor]], epoch: int, step: int) -> Tensor:
-        done = epoch * self.steps + step
-        self.task.prepare(self.model, epoch / self.settings.epochs)
-        self.scheduler.step_update(done)
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch_seed(derive_seed(self.seed, 1, epoch, step, ranks.rank())):
-            loss = torch.stack([self._backward(*piece) for piece in batch]).sum()
-        loss = loss.reshape(1)
-        ranks.average_gradients([self.optimizer], loss)
-        if self.settings.clip_grad:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad)
-        self.optimizer.step()
-        if self.ema:
-            self.ema.update(self.model, step=done)
-        return loss
+    def prepare(self, model: nn.Module, epoch: int, step: int) -> None:
+        self._task.prepare(model, epoch / self._epochs)
 
-    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Add the gradients of one piece of a batch; returns its share of the batch's mean loss, detached."""
-        images, labels = self.device.images(images), self.device.tensor(labels)
-        if self.mixup:
-            images, labels = self.mixup(images, labels)
-        with self.device.autocast():
-            loss = self.task.loss(self.model, images, labels, self.criterion) / self.passes
-        self.device.fabric.backward(loss)
-        return loss.detach()
+    def losses(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        if self._mixup:
+            images, labels = self._mixup(images, labels)
+        return (self._task.loss(model, images, labels, self._criterion),)
 
-    def result(self) -> nn.Module:
-        return self.ema.module if self.ema else self.model
-
-    def end_epoch(self, epoch: int) -> dict[str, float]:
-        return {"val_top1": accuracy(self.result(), self.validate(), self.device)}
-
-    def state_dict(self) -> dict[Any, Any]:
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return state | ({"ema": self.ema.module.state_dict()} if self.ema else {})
-
-    def load_state_dict(self, state: dict[Any, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema:
-            self.ema.module.load_state_dict(state["ema"])
+    def metrics(self, model: nn.Module) -> dict[str, float]:
+        return {"val_top1": self._top1(model)}
 
 
 def _mixup(settings: ClassifierSettings, num_classes: int) -> Mixup | None:

@@ -20,6 +20,10 @@ from distilnas.runtime.checkpoints import load_tree, save_tree
 from distilnas.runtime.progress import Progress
 
 
+class Diverged(UsageError):
+    """A loss or a weight is not finite."""
+
+
 class Trainable(Protocol):
     """What the loop drives."""
 
@@ -126,7 +130,7 @@ class _Running:
         if len(bad):
             row, column = bad[0].tolist()
             what = f"the loss of {self.trainable.loss_names[column]} is"
-            raise UsageError(self._diverged(what, self.step - len(self.unchecked) + row))
+            raise Diverged(self._diverged(what, self.step - len(self.unchecked) + row))
         self.sums += losses.sum(0)
         self.unchecked.clear()
 
@@ -151,7 +155,7 @@ class _Running:
         self._check()
         state = self.trainable.state_dict()
         if not _finite(state):  # a finite loss may still have a gradient that is not
-            raise UsageError(self._diverged("the weights are", self.step - 1))
+            raise Diverged(self._diverged("the weights are", self.step - 1))
         save_tree(
             self.loop.checkpoint,
             {

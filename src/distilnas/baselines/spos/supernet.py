@@ -13,7 +13,7 @@ from timm.layers import create_classifier
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 
-from distilnas.networks import conv_norm_act, make_layer
+from distilnas.blocks import conv_norm_act, make_layer
 from distilnas.runtime.seeds import derive_seed
 from distilnas.space import CellSpec, Choice, Head, Op, SearchSpace, Stem
 from distilnas.supernet.supernet import batch_norm

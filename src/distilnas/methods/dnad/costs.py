@@ -141,4 +141,4 @@ def _stem_counts(stem: str, in_chans: int, width: int, resolution: int) -> Count
 
 
 def _counted(module: nn.Module, in_width: int, side: int) -> Counts:
-    return count_params(module), count(module, (in_width, side, side))[0]
+    return count_params(module), count(module, (in_width, side, side)).macs

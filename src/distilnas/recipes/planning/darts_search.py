@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from distilnas.methods.dnad import SearchNet, build_supernet
+from distilnas.methods.dnad import SearchNet
 from distilnas.methods.dnad.alphas import Alphas
 from distilnas.methods.dnad.choices import Choices
 from distilnas.methods.dnad.costs import point_sides
 from distilnas.methods.dnad.imitation import Imitation
 from distilnas.methods.dnad.recorder import Weighted
-from distilnas.recipes.dnad_checks import check_search, derived_size
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dnad.recipe import check_search, derived_size
+from distilnas.recipes.dnad.settings import DnadSettings
+from distilnas.recipes.dnad.steps import new_supernet
+from distilnas.recipes.materials import Materials
 from distilnas.recipes.planning.darts_probes import bilevel_steps, shrink_steps
 from distilnas.recipes.planning.disk import checkpoint_mb, snapshots_mb
 from distilnas.recipes.planning.forecast import StepForecast, Work
@@ -21,8 +23,7 @@ from distilnas.recipes.planning.images import PlannedImages
 from distilnas.recipes.planning.steps import Bench, data_step, report_step, scaled_note, testing_work
 from distilnas.recipes.planning.students import student_steps
 from distilnas.recipes.planning.teachers import PlannedTeacher, build_teacher, teacher_steps
-from distilnas.recipes.teaching import TeacherMaterials
-from distilnas.runtime.seeds import derive_seed
+from distilnas.recipes.teaching import Teaching
 from distilnas.space.darts import DartsArchitecture
 from distilnas.training import OptimSettings
 
@@ -50,17 +51,17 @@ class DartsSearch:
 
 
 def build_darts_search(
-    settings: DnadSettings, materials: TeacherMaterials, classes: int, architecture: DartsArchitecture | None = None
+    settings: DnadSettings, teaching: Teaching, classes: int, architecture: DartsArchitecture | None = None
 ) -> DartsSearch:
     """Build and check all that the run would; ``architecture``: the student, where it is known.
 
     Raises the run's own ``UsageError`` and ``InfeasibleError``.
     """
-    resolution = materials.preprocessing.resolution
-    teacher = build_teacher(materials, classes) if settings.imitates else None
+    resolution = teaching.resolution
+    teacher = build_teacher(teaching, classes) if settings.imitates else None
     limits = check_search(settings, teacher and teacher.described, resolution=resolution, classes=classes)
     space, width = derived_size(settings)
-    supernet = build_supernet(settings.space.resolve(), num_classes=classes, seed=derive_seed(settings.seed, 8))
+    supernet = new_supernet(settings, classes)
     return DartsSearch(
         teacher=teacher,
         imitation=teacher and _imitation(settings, teacher, supernet, resolution),
@@ -70,11 +71,17 @@ def build_darts_search(
 
 
 def darts_search_steps(
-    settings: DnadSettings, materials: TeacherMaterials, images: PlannedImages, search: DartsSearch, *, seconds: float
+    settings: DnadSettings,
+    materials: Materials,
+    teaching: Teaching,
+    images: PlannedImages,
+    search: DartsSearch,
+    *,
+    seconds: float,
 ) -> tuple[Bench, tuple[StepForecast, ...]]:
     """The steps in the run's order, and the bench with what was measured on the way."""
     bench = Bench(materials, images, seconds=seconds, shares=_shares(settings))
-    taught = teacher_steps(bench, materials, search.teacher) if search.teacher else ()
+    taught = teacher_steps(bench, teaching, search.teacher) if search.teacher else ()
     searched = (_shrink if settings.search.method == "shrink" else _bilevel)(bench, settings, search)
     students = student_steps(bench, search.student, settings.retrain, auxiliary_weight=settings.auxiliary_weight)
     solved = StepForecast(name="solve", note="less than a second, not forecast")

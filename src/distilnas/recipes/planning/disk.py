@@ -11,7 +11,7 @@ from torch import nn
 
 from distilnas.files import write_json
 from distilnas.methods.dnad import Archive, Snapshot
-from distilnas.recipes.dnad_choice import found_networks
+from distilnas.recipes.dnad.choice import found_networks
 from distilnas.space.darts.space import DartsSpace
 from distilnas.supernet import Supernet
 from distilnas.tables import CellRatings, CostTable, RatingTable

@@ -12,7 +12,7 @@ from PIL import Image
 
 from distilnas.data import DataSplits, ImageSet, make_splits
 from distilnas.errors import UsageError
-from distilnas.recipes import inputs as given
+from distilnas.recipes.images import load_splits
 from distilnas.recipes.settings import DataSettings
 
 _IMAGENET = (1_281_167, 50_000, 1000)
@@ -81,7 +81,7 @@ def planned_images(
                 f"--images and --classes stand in for images that are not here, but data.source={data.source} is here "
                 "and counted: leave them out, or limit the number with data.train_images."
             )
-        splits = given.load_splits(replace(data, cache_mb=0.0, check="none"), seed, rating_images)
+        splits = load_splits(replace(data, cache_mb=0.0, check="none"), seed, rating_images)
         return PlannedImages(splits=splits, source="data", real=True, seconds=time.monotonic() - start)
     name, known = _known(data)
     if images is None and known is None:

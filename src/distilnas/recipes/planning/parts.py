@@ -10,10 +10,10 @@ from distilnas.costing import profile
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
 from distilnas.networks import StudentNet, build_network
-from distilnas.recipes.dnad_materials import dnad_materials
-from distilnas.recipes.dnad_settings import DnadSettings
+from distilnas.recipes.dna.recipe import with_teacher
+from distilnas.recipes.dnad.recipe import open_dnad
+from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.network import GivenNetwork, NetworkSettings
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.planning.darts_search import ALL_ALIVE, build_darts_search, darts_search_steps
 from distilnas.recipes.planning.disk import weights_mb
@@ -22,10 +22,10 @@ from distilnas.recipes.planning.images import PlannedImages, planned_images
 from distilnas.recipes.planning.search import Search, build_search, search_steps
 from distilnas.recipes.planning.steps import Bench, data_step, report_step
 from distilnas.recipes.planning.students import student_steps
-from distilnas.recipes.progressive import ProgressiveSettings
-from distilnas.recipes.retraining import RetrainSettings
+from distilnas.recipes.progressive.steps import ProgressiveSettings
+from distilnas.recipes.retrain.network import GivenNetwork, NetworkSettings
+from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.settings import OWN, Settings, TeacherSettings
-from distilnas.recipes.teaching import DnaMaterials
 from distilnas.runtime.progress import Progress
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
@@ -101,11 +101,11 @@ class Planner:
             raise UsageError(
                 f"teacher.model={OWN} is a module of your own: forecast from Python, plan(..., own=OwnTeacher(...))."
             )
-        materials = DnaMaterials(settings, own=own, progress=self._progress)
+        materials, teaching = with_teacher(settings, own, self._progress)
         images = self._images_of(settings, materials, _teacher_classes(settings.teacher))
-        search = build_search(settings, materials, images.classes, architecture)
+        search = build_search(settings, teaching, images.classes, architecture)
         bench, steps = search_steps(
-            settings, materials, images, search, seconds=self._share(), keys="dna." if prefix else ""
+            settings, materials, teaching, images, search, seconds=self._share(), keys="dna." if prefix else ""
         )
         guess = None if architecture else "the largest in MACs of 1,000 random ones in the budget"
         student = f"{prefix}{_about_student(bench, search.student, guess)}"
@@ -113,11 +113,11 @@ class Planner:
 
     def darts_search(self, settings: DnadSettings, architecture: DartsArchitecture | None) -> Part:
         """A DNAD run."""
-        materials = dnad_materials(settings, self._progress)
+        materials, teaching = open_dnad(settings, progress=self._progress)
         classes = _teacher_classes(settings.teacher) if settings.teacher else _USUAL_CLASSES
         images = self._images_of(settings, materials, classes)
-        search = build_darts_search(settings, materials, images.classes, architecture)
-        bench, steps = darts_search_steps(settings, materials, images, search, seconds=self._share())
+        search = build_darts_search(settings, teaching, images.classes, architecture)
+        bench, steps = darts_search_steps(settings, materials, teaching, images, search, seconds=self._share())
         guess = None if architecture else "one of two candidates at every node, or of one if the budget asks for it"
         assumptions = [_about_student(bench, search.student, guess)]
         if settings.search.method == "shrink":

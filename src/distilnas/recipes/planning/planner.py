@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from distilnas.errors import UsageError
-from distilnas.recipes.dnad_settings import DnadSettings
-from distilnas.recipes.network import GivenNetwork, read_network
+from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.planning.forecast import EFFICIENCY, Forecast
 from distilnas.recipes.planning.images import PARTS, PlannedImages
 from distilnas.recipes.planning.parts import Part, Planner
-from distilnas.recipes.progressive import ProgressiveSettings
-from distilnas.recipes.retraining import RetrainSettings
+from distilnas.recipes.progressive.steps import ProgressiveSettings
+from distilnas.recipes.retrain.network import GivenNetwork, read_network
+from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.settings import Settings
 from distilnas.runtime.progress import Progress
 from distilnas.space import Architecture

@@ -7,7 +7,9 @@ from torch import nn
 
 from distilnas.costing import cost_table
 from distilnas.methods.dna.schedule import stages
-from distilnas.recipes.dna import ADDITIVITY_SAMPLES
+from distilnas.recipes.dna.recipe import Known, check_known
+from distilnas.recipes.dna.steps import ADDITIVITY_SAMPLES, new_supernet
+from distilnas.recipes.materials import Materials
 from distilnas.recipes.planning.disk import checkpoint_mb, ratings_mb, table_mb, weights_mb
 from distilnas.recipes.planning.forecast import StepForecast, Work
 from distilnas.recipes.planning.guess import guess_architecture
@@ -23,12 +25,11 @@ from distilnas.recipes.planning.steps import (
 from distilnas.recipes.planning.students import student_steps
 from distilnas.recipes.planning.teachers import PlannedTeacher, build_teacher, teacher_steps
 from distilnas.recipes.settings import Settings
-from distilnas.recipes.solving import check_budget, limits_of
+from distilnas.recipes.solving import limits_of
 from distilnas.recipes.spaces import resolve_space
-from distilnas.recipes.teaching import DnaMaterials
-from distilnas.runtime.seeds import derive_seed
+from distilnas.recipes.teaching import Teaching
 from distilnas.space import Architecture, SearchSpace
-from distilnas.supernet import Supernet, build_supernet
+from distilnas.supernet import Supernet
 from distilnas.tables import CostTable
 
 _SHARES = {"teacher": 3, "distill": 6, "rate": 3, "retrain": 4, "evaluate": 1, "evaluate-teacher": 1}
@@ -50,24 +51,19 @@ class Search:
 
 
 def build_search(
-    settings: Settings, materials: DnaMaterials, classes: int, architecture: Architecture | None = None
+    settings: Settings, teaching: Teaching, classes: int, architecture: Architecture | None = None
 ) -> Search:
     """Build and check all that the run would; ``architecture``: the student, where it is known.
 
     Raises the run's own ``UsageError`` and ``InfeasibleError``.
     """
-    resolution = materials.preprocessing.resolution
-    teacher = build_teacher(materials, classes)
+    teacher = build_teacher(teaching, classes)
     space, resolving = timed(partial(resolve_space, settings.space, teacher.described["partition"]))
-    for block in settings.distill.block_indices(len(space.blocks)):
-        settings.distill.block_optim(block, len(space.blocks))
-    costs, counting = timed(partial(cost_table, space, resolution=resolution, num_classes=classes))
+    costs, counting = timed(partial(cost_table, space, resolution=teaching.resolution, num_classes=classes))
+    check_known(settings, Known(teacher.described, space, classes), costs)
     limits = limits_of(settings.solve, teacher.described)
-    check_budget(space, costs, limits)
     channels = tuple(tap.channels for tap in teacher.blocks.partition.taps)
-    build = partial(
-        build_supernet, space, channels, adapters=settings.distill.adapters, seed=derive_seed(settings.seed, 8)
-    )
+    build = partial(new_supernet, settings, space, channels)
     build()  # the first pays for what is imported and initialised once
     supernet, building = timed(build)
     return Search(
@@ -82,7 +78,8 @@ def build_search(
 
 def search_steps(
     settings: Settings,
-    materials: DnaMaterials,
+    materials: Materials,
+    teaching: Teaching,
     images: PlannedImages,
     search: Search,
     *,
@@ -92,7 +89,7 @@ def search_steps(
     """The steps in the run's order, and the bench with what was measured on the way; ``keys`` as for ``Bench``."""
     shares = {name: share for name, share in _SHARES.items() if name != "teacher" or settings.teacher.fit}
     bench = Bench(materials, images, seconds=seconds, shares=shares, keys=keys)
-    teacher, teacher_evaluated = teacher_steps(bench, materials, search.teacher)
+    teacher, teacher_evaluated = teacher_steps(bench, teaching, search.teacher)
     distilled = _distill(bench, settings, search)
     rated, additivity = _rate(bench, settings, search)
     retrained, evaluated, exported = student_steps(bench, search.student, settings.retrain)

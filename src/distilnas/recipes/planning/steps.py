@@ -143,8 +143,8 @@ def training_step(
     ``trained``: the network as it is trained, ``kept``: what is kept of it.
     """
     images = bench.images.count("train")
-    at_once, passes = settings.batches_of(images)
-    steps = images // (at_once * passes)
+    pieces = settings.pieces(images)
+    passes, steps = pieces.passes, images // pieces.update
     measure = classifier_steps(
         train,
         settings,
@@ -153,10 +153,10 @@ def training_step(
         device=bench.device,
         meter=bench.meter,
     )
-    probed = bench.measure(name, measure, at_once)
+    probed = bench.measure(name, measure, pieces.at_once)
     bench.advise(key, probed, settings.batch_size, even=settings.mixes)
     compute = settings.epochs * steps * passes * probed.seconds()
-    load, start = bench.loading(settings.augment).of(steps * passes * at_once, settings.epochs)
+    load, start = bench.loading(settings.augment).of(steps * pieces.update, settings.epochs)
     return StepForecast(
         name=name,
         works=(

@@ -1,0 +1,60 @@
+"""From data to modules: the one place where an op becomes a module. Supernet, cost tables, students, zoo and export
+all build through here.
+
+The modules are timm's own, so that a found network is a timm-style network with timm's parameter names.
+
+A new kind of op is a file here with a line in ``LAYERS`` under the kind's name (``distilnas.space.kinds``). The file
+must provide ``build`` as ``LayerKind`` has it. A kind that is missing here is an error for whoever asks for its module.
+"""
+
+from typing import Any, Protocol
+
+from torch import nn
+
+from distilnas.blocks import convnext, identity, mb, res
+from distilnas.blocks.layers import NormLayer, conv_norm_act
+from distilnas.errors import UsageError
+from distilnas.space import Op
+
+__all__ = ["LAYERS", "LayerKind", "NormLayer", "conv_norm_act", "make_layer"]
+
+
+class LayerKind(Protocol):
+    """The torch half of a kind of op."""
+
+    def build(
+        self, op: Any, in_width: int, out_width: int, stride: int, *, norm_layer: NormLayer, drop_path: float
+    ) -> nn.Module:
+        """The module of ``op``, see ``make_layer``."""
+        ...
+
+
+LAYERS: dict[str, LayerKind] = {
+    "id": identity,
+    "mb": mb,
+    "res": res,
+    "convnext": convnext,
+}
+
+
+def make_layer(
+    op: Op,
+    in_width: int,
+    out_width: int,
+    stride: int,
+    *,
+    norm_layer: NormLayer = nn.BatchNorm2d,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """The module of ``op``: (B, in_width, H, W) -> (B, out_width, ceil(H / stride), ceil(W / stride)).
+
+    Args:
+        norm_layer: called with the number of channels; batch norm with timm's settings unless the supernet asks for
+            another. Kinds with norms of their own kind leave it aside.
+        drop_path: probability of dropping the residual branch (stochastic depth); only layers with a shortcut use it.
+
+    Raises ``UsageError`` for a kind that has no module.
+    """
+    if op.kind not in LAYERS:
+        raise UsageError(f"there is no module for layers of kind {op.kind!r} ({op}); valid: {', '.join(LAYERS)}.")
+    return LAYERS[op.kind].build(op, in_width, out_width, stride, norm_layer=norm_layer, drop_path=drop_path)

@@ -1,0 +1,1 @@
+"""The recipe `dna`: a student found block by block under a teacher."""

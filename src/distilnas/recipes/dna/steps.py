@@ -1,0 +1,230 @@
+"""The steps of a DNA run, and at the end their table; ``recipe`` has what stands before and after them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from safetensors.torch import load_file, save
+
+from distilnas.costing import cost_table
+from distilnas.files import read_json, write_bytes, write_json
+from distilnas.methods.dna import RateSettings, distill, measure_additivity, rate
+from distilnas.recipes import verbs
+from distilnas.recipes.frame import Job, Several, Step
+from distilnas.recipes.materials import Batches, finish_training
+from distilnas.recipes.settings import Settings, plain
+from distilnas.recipes.solving import limits_of, random_choices, random_in_budget, read_choice, solve_run
+from distilnas.recipes.spaces import resolve_space
+from distilnas.recipes.students import DATA, Evaluate, Export, Retrain
+from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, Teaching
+from distilnas.runtime.seeds import derive_seed
+from distilnas.space import Architecture, SearchSpace
+from distilnas.supernet import Supernet, build_supernet
+from distilnas.tables import CostTable, RatingTable
+from distilnas.tables.csv import write_ratings_csv
+
+ADDITIVITY_SAMPLES = 30
+DnaJob = Job[Settings, Teaching]
+
+
+class Space(Step[DnaJob, SearchSpace]):
+    """Resolve the search space and check that it fits the teacher's blocks."""
+
+    name = "space"
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"partition": job.result(TEACHER)["partition"], "space": plain(job.settings.space)}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        space = resolve_space(job.settings.space, job.result(TEACHER)["partition"])
+        write_json(folder / "space.json", space.to_dict())
+        return {
+            "name": space.name,
+            "fingerprint": space.fingerprint,
+            "num_architectures": str(space.num_architectures),
+        }
+
+    def load(self, job: DnaJob) -> SearchSpace:
+        return SearchSpace.from_dict(read_json(job.do(self).folder / "space.json"))
+
+
+class Distill(Step[DnaJob, Supernet]):
+    """Train the supernet block by block under the teacher."""
+
+    name, verb, together = "distill", verbs.DISTILL, True
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"teacher": job.key(TEACHER), "space": job.key(SPACE), "distill": plain(job.settings.distill)}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        supernet, settings = self._new(job), job.settings.distill
+        loop = job.materials.loop(folder, job.get(DATA).train, settings, name="distill")
+        log = distill(supernet, job.get(TEACHER), settings, loop, device=job.device, seed=job.settings.seed)
+        tensors = {key: value.detach().cpu().contiguous() for key, value in supernet.state_dict().items()}
+        write_bytes(folder / "supernet.safetensors", save(tensors))
+        result = {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}}
+        return result | finish_training(folder, log)
+
+    def load(self, job: DnaJob) -> Supernet:
+        folder, supernet = job.do(self).folder, self._new(job)
+        supernet.load_state_dict(load_file(folder / "supernet.safetensors"))
+        return supernet
+
+    def _new(self, job: DnaJob) -> Supernet:
+        channels = [tap["channels"] for tap in job.result(TEACHER)["partition"]["taps"]]
+        return new_supernet(job.settings, job.get(SPACE), channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate(Step[DnaJob, RatingTable]):
+    """Rate every candidate on held-out training images, as the run's settings say or by ``settings`` in ``folder``."""
+
+    name: str = "rate"
+    folder: str = "rate"
+    settings: RateSettings | None = None
+    verb: ClassVar = verbs.RATE
+    together: ClassVar = True
+
+    def place(self, job: DnaJob) -> str:
+        return self.folder
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"distill": job.key(DISTILL), "rate": plain(self.settings or job.settings.rate)}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        settings, space = self.settings or job.settings.rate, job.get(SPACE)
+        table = rate(
+            job.get(DISTILL),
+            job.get(TEACHER),
+            partial(rating_batches, job, settings),
+            settings,
+            device=job.device,
+            progress=job.progress,
+        )
+        table.save(folder / "ratings.npz")
+        write_ratings_csv(folder / "ratings.csv", table)
+        return {
+            "metric": table.metric,
+            "num_candidates": space.num_candidates,
+            "num_rated": table.num_rated,
+            "num_images": table.num_images,
+        }
+
+    def load(self, job: DnaJob) -> RatingTable:
+        return RatingTable.load(job.do(self).folder / "ratings.npz")
+
+
+class Cost(Step[DnaJob, CostTable]):
+    """Compute the cost tables of the space."""
+
+    name, verb = "cost", verbs.COST
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"space": job.key(SPACE), **self._sizes(job)}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        table = cost_table(job.get(SPACE), **self._sizes(job))
+        table.save(folder / "costs.npz")
+        return {"costs": list(table.costs)}
+
+    def load(self, job: DnaJob) -> CostTable:
+        return CostTable.load(job.do(self).folder / "costs.npz")
+
+    def _sizes(self, job: DnaJob) -> dict[str, int]:
+        return {"resolution": job.preprocessing.resolution, "num_classes": len(job.result(DATA)["classes"])}
+
+
+class Solve(Step[DnaJob, Architecture]):
+    """Find the best architecture under the budgets, with proof, alternatives and Pareto fronts."""
+
+    name, verb = "solve", verbs.SOLVE
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        limits = limits_of(job.settings.solve, job.result(TEACHER))
+        budgets = {limit.cost: [limit.min, limit.max] for limit in limits}
+        keys = {"rate": job.key(RATE), "cost": job.key(COST), "budgets": budgets}
+        return keys | {"alternatives": job.settings.solve.alternatives}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        limits = limits_of(job.settings.solve, job.result(TEACHER))
+        tables = job.get(SPACE), job.get(RATE), job.get(COST)
+        record, fronts = solve_run(*tables, limits, job.settings.solve.alternatives)
+        write_json(folder / "solution.json", record)
+        write_json(folder / "front.json", fronts)
+        architecture = Architecture.parse(record["solution"]["architecture"])
+        write_json(folder / "architecture.json", architecture.to_dict())
+        return record["solution"] | {"budgets": record["budgets"], "hash": architecture.fingerprint}
+
+    def load(self, job: DnaJob) -> Architecture:
+        return Architecture.parse(job.result(self)["architecture"])
+
+
+class Additivity(Step[DnaJob, None]):
+    """Compare rating sums with the imitation of assembled supernet paths."""
+
+    name = "additivity"
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"rate": job.key(RATE), "choice": job.result(SOLVE)["choice"]}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        drawn = random_choices(job.get(SPACE), ADDITIVITY_SAMPLES, job.settings.seed)
+        choices = [read_choice(job.result(SOLVE)["choice"]), *drawn]
+        batches = partial(rating_batches, job)
+        found = measure_additivity(
+            job.get(DISTILL), job.get(TEACHER), job.get(RATE), choices, batches, device=job.device
+        )
+        write_json(folder / "additivity.json", found.to_dict())
+        return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho}
+
+
+class RandomNetworks(Several[DnaJob]):
+    """Random networks of the same budget, trained and tested like the student."""
+
+    name, timed = "random", False
+
+    def applies(self, job: DnaJob) -> bool:
+        return job.settings.random.number > 0
+
+    def each(self, job: DnaJob) -> Sequence[Step[Any, Any]]:
+        limits = limits_of(job.settings.solve, job.result(TEACHER))
+        macs, tables = job.result(SOLVE)["costs"]["macs"], (job.get(SPACE), job.get(COST))
+        drawn = random_in_budget(*tables, limits, job.settings.random, macs, job.settings.seed)
+        trained = [Retrain(of=architecture) for architecture in drawn]
+        return [step for retrain in trained for step in (retrain, Evaluate(of=retrain))]
+
+
+SPACE, DISTILL, RATE, COST, SOLVE, ADDITIVITY = Space(), Distill(), Rate(), Cost(), Solve(), Additivity()
+RETRAIN = Retrain(of=SOLVE)
+EVALUATE, EXPORT = Evaluate(of=RETRAIN), Export(of=RETRAIN)
+RANDOM = RandomNetworks()
+STEPS = (
+    DATA,
+    TEACHER,
+    SPACE,
+    DISTILL,
+    RATE,
+    COST,
+    SOLVE,
+    ADDITIVITY,
+    RETRAIN,
+    EVALUATE,
+    EVALUATE_TEACHER,
+    EXPORT,
+    RANDOM,
+)
+
+
+def new_supernet(settings: Settings, space: SearchSpace, channels: Sequence[int]) -> Supernet:
+    """The supernet before it is trained, for a teacher with so many ``channels`` at the end of its blocks."""
+    seed = derive_seed(settings.seed, 8)
+    return build_supernet(space, tuple(channels), adapters=settings.distill.adapters, seed=seed)
+
+
+def rating_batches(job: DnaJob, settings: RateSettings | None = None) -> Batches:
+    """The held-out images of the run's own rating settings, or the first of them as others say."""
+    settings = settings or job.settings.rate
+    images = job.get(DATA).rating.subset(range(settings.images))
+    return job.materials.eval_batches(images, settings.batch_size, drop_last=True)

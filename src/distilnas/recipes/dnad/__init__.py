@@ -1,0 +1,1 @@
+"""The recipe `dnad`: a student found by a search in the space of DARTS."""

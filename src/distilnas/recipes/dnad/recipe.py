@@ -1,0 +1,139 @@
+"""The recipe ``dnad``: what is checked before its steps and what they come to; the steps are in ``steps``."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from distilnas.data import Preprocessing
+from distilnas.methods.dnad.costs import point_sides
+from distilnas.methods.dnad.imitation import check_teacher
+from distilnas.networks import DartsNet
+from distilnas.recipes.dnad.choice import check_limits
+from distilnas.recipes.dnad.settings import DnadSettings
+from distilnas.recipes.dnad.steps import DATA, STEPS, TEACHER, DnadJob, known_teacher
+from distilnas.recipes.frame import Recipe, conclude
+from distilnas.recipes.materials import Materials
+from distilnas.recipes.solving import limits_of
+from distilnas.recipes.students import student_summary
+from distilnas.recipes.teaching import Teaching, taught
+from distilnas.runtime.progress import Progress
+from distilnas.runtime.store import StepRecord
+from distilnas.solve import Limit
+from distilnas.space.darts.space import DartsSpace
+from distilnas.teachers import Partition, Tap, propose
+
+_USUAL_RESOLUTION = {"cifar": 32, "imagenet": 224}  # by stem, where neither data nor teacher says
+
+
+def open_dnad(
+    settings: DnadSettings, folder: Path | None = None, progress: Progress | None = None
+) -> tuple[Materials, Teaching]:
+    """Images and teacher, which may be a DARTS network; without a teacher, images are normalised as ImageNet's."""
+    resolution = settings.data.resolution or _USUAL_RESOLUTION[settings.space.stem]
+    return taught(
+        settings,
+        settings.teacher,
+        rating_images=settings.search.held_out,
+        preprocessing=None if settings.teacher else Preprocessing(resolution=resolution),
+        cut=feature_taps,
+        progress=progress,
+    )
+
+
+def feature_taps(model: nn.Module, resolution: int, policy: str | Sequence[str]) -> Partition:
+    """Where a teacher's features are taken: at the end of its blocks as ``policy`` says.
+
+    Of a DARTS network, with ``auto``, at the last cells of its three resolutions. Those are no cut vertices, since a
+    cell reads the two before it; comparing features does not ask for that, while cutting a network into blocks does.
+    """
+    if not isinstance(model, DartsNet) or policy != "auto":
+        return propose(model, resolution, policy)
+    sides = {info["reduction"]: math.ceil(resolution / info["reduction"]) for info in model.feature_info}
+    taps = tuple(
+        Tap(
+            path=info["module"],
+            channels=info["num_chs"],
+            height=sides[info["reduction"]],
+            width=sides[info["reduction"]],
+            reduction=info["reduction"],
+        )
+        for info in model.feature_info
+        if info["module"].startswith("cells.")
+    )
+    return Partition(taps=taps, policy="resolution", image_shape=(model.in_chans, resolution, resolution))
+
+
+def derived_size(settings: DnadSettings) -> tuple[DartsSpace, int]:
+    """The space with as many cells as the derived networks have, and their width."""
+    space, search = settings.space.resolve(), settings.search
+    if search.method == "shrink":
+        return space, search.shrink.evaluation_width
+    return replace(space, num_cells=search.bilevel.derived_cells(space.num_cells)), search.bilevel.evaluation_width
+
+
+def check_search(
+    settings: DnadSettings, teacher: dict[str, Any] | None, *, resolution: int, classes: int
+) -> tuple[Limit, ...]:
+    """The budgets. ``teacher``: as ``describe_teacher`` has it, None where none is imitated.
+
+    Raises ``UsageError`` for a teacher that cannot be imitated, ``InfeasibleError`` for a budget out of reach.
+    """
+    if teacher is not None:
+        sides = point_sides(settings.space.resolve(), resolution=resolution)
+        check_teacher(settings.search.shrink.imitation, Partition.from_dict(teacher["partition"]), sides)
+    limits = limits_of(settings.solve, teacher)
+    space, width = derived_size(settings)
+    check_limits(space, limits, width=width, resolution=resolution, classes=classes)
+    return limits
+
+
+def check(job: DnadJob) -> None:
+    """Raise what is known to be wrong before the run writes or trains anything; cheap for a run that was begun."""
+    teacher = known_teacher(job)
+    recorded = job.finished(TEACHER if job.settings.imitates else DATA)
+    classes = len(job.result(DATA)["classes"]) if recorded else len(job.materials.splits.train.classes)
+    check_search(job.settings, teacher, resolution=job.preprocessing.resolution, classes=classes)
+
+
+def finish(job: DnadJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
+    """``summary.json``; all paths are relative to the run. Ratings are held-out errors in percent."""
+    results = {name: record.result for name, record in records.items()}
+    search, solution = results["search"], results["solve"]
+    found = {
+        "teacher": _teacher(results),
+        "space": {"num_architectures": int(search["num_genotypes"])},
+        "rating": {
+            "num_candidates": search["num_networks"],
+            "num_rated": search["num_networks"],
+            "num_images": search["num_images"],
+            "metric": "held_out_error",
+        },
+        "search": {key: search[key] for key in ("method", "num_networks", "num_front", "num_events", "ended")},
+        "solution": {
+            "rating": 100 - solution["accuracy"],
+            "macs": solution["macs"],
+            "params": solution["params"],
+            "optimal": True,
+            "budgets": solution["budgets"],
+            "step": solution["step"],
+            "reason": solution["reason"],
+        },
+        **student_summary(
+            records, job.run.folder, architecture="solve/architecture.json", fingerprint=solution["hash"]
+        ),
+    }
+    return conclude(job, DNAD, records, found)
+
+
+def _teacher(results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    if "teacher" not in results:
+        return None
+    named = {key: results["teacher"][key] for key in ("name", "params", "macs")}
+    return named | {"top1": results["evaluate-teacher"]["top1"]}
+
+
+DNAD = Recipe(name="dnad", settings=DnadSettings, steps=STEPS, open=open_dnad, check=check, finish=finish)

@@ -1,0 +1,302 @@
+"""What every recipe stands in: steps, the ordered table of them that a recipe is, and the run that does them.
+
+A recipe is a folder of this package: ``settings.py`` (the records of its configuration), ``steps.py`` (its steps, and
+at the end their table) and ``page.py`` (its report, free of torch). A step is one object::
+
+    class Rate(Step[Job[Settings, Teaching], RatingTable]):
+        name, verb, together = "rate", verbs.RATE, True
+
+        def keys(self, job):  # all that its result depends on: settings, and other steps
+            return {"distill": job.key(DISTILL), "rate": plain(job.settings.rate)}
+
+        def work(self, job, folder):  # writes files into folder, returns what step.json says of them
+            table = rate(job.get(DISTILL), job.get(TEACHER), ...)
+            table.save(folder / "ratings.npz")
+            return {"num_rated": table.num_rated}
+
+        def load(self, job):  # what it hands to later steps, read back from those files
+            return RatingTable.load(job.do(self).folder / "ratings.npz")
+
+    RATE = Rate()
+
+Where another step is asked for (``job.key``, ``job.result``, ``job.get``), it is done first unless its artefacts are
+there with the same key; so any step can be asked for at any time, only what changed is done again, and a run continues
+where it stopped. A step that one table has several times (networks trained alike, ratings by several metrics) is a
+frozen dataclass whose fields tell one from the other, and ``place`` is its folder.
+
+The table is a ``Recipe``; ``drive`` does all of it, or what leads to one verb. Its order is that of the work, of the
+seconds in ``summary.json``, of the forecast and of the verbs. ``students`` and ``teaching`` have the steps that recipes
+share; ``catalogue`` lists the recipes.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import yaml
+
+from distilnas.config import flatten
+from distilnas.errors import UsageError, nearest
+from distilnas.files import read_json, write_json, write_text
+from distilnas.recipes.materials import Materials
+from distilnas.recipes.verbs import Verb
+from distilnas.report import write_report
+from distilnas.runtime import ranks
+from distilnas.runtime.progress import Progress
+from distilnas.runtime.provenance import provenance
+from distilnas.runtime.store import Run, StepRecord, key_of
+
+
+class RunSettings(Protocol):
+    """Settings of a whole run."""
+
+    @property
+    def recipe(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""
+        ...
+
+
+S = TypeVar("S", bound=RunSettings)
+G = TypeVar("G")
+T = TypeVar("T")
+A = TypeVar("A", covariant=True)
+J = TypeVar("J", bound="Job[Any, Any]", contravariant=True)
+
+
+class Entry(ABC, Generic[J]):
+    """A line of a recipe's table.
+
+    ``verb``: the word of the command line that asks for it. ``timed``: whether the summary lists its seconds.
+    """
+
+    name: str
+    verb: ClassVar[Verb | None] = None
+    timed: bool = True
+
+    def applies(self, job: J) -> bool:
+        """Whether a run of the job's settings has it."""
+        return True
+
+    def place(self, job: J) -> str:
+        """Its folder in the run; of a network's step among ``students``."""
+        return self.name
+
+    @abstractmethod
+    def done(self, job: J) -> StepRecord:
+        """Its record, once it is done; ask ``job.do``, which remembers it."""
+
+
+class Step(Entry[J], Generic[J, A]):
+    """One step of a run, which leaves an artefact; see the top of this file.
+
+    ``together``: all processes that work on the run take part, else the first does it alone.
+    """
+
+    together: ClassVar[bool] = False
+
+    @abstractmethod
+    def keys(self, job: J) -> dict[str, Any]:
+        """JSON values that its result depends on, besides the seed."""
+
+    @abstractmethod
+    def work(self, job: J, folder: Path) -> dict[str, Any]:
+        """Write its files into ``folder``; returns the JSON values that its record keeps."""
+
+    def load(self, job: J) -> A:
+        """What it hands to later steps; ask ``job.get``, which remembers it."""
+        raise NotImplementedError(f"the step {self.name} hands on its record alone")
+
+    def done(self, job: J) -> StepRecord:
+        """See ``Entry``: done now, unless it is finished with these keys."""
+        place = self.place(job)
+        inputs = json.loads(json.dumps(self.keys(job) | {"seed": job.materials.seed}))
+        finished = job.run.finished(place, inputs)
+        if finished:
+            return finished
+        job.progress.message(place)
+        return job.run.step(place, inputs, partial(self._plain, job), together=self.together)
+
+    def _plain(self, job: J, folder: Path) -> dict[str, Any]:
+        """The work, its result as it will be read back."""
+        return json.loads(json.dumps(self.work(job, folder)))
+
+
+class Several(Entry[J]):
+    """Steps that stand on one line of the table, as those of every network that is trained alike."""
+
+    @abstractmethod
+    def each(self, job: J) -> Sequence[Step[Any, Any]]:
+        """The steps, in order."""
+
+    def done(self, job: J) -> StepRecord:
+        """One record for all: results and keys by folder, seconds together."""
+        records = [job.do(step) for step in self.each(job)]
+        return StepRecord(
+            name=self.name,
+            folder=job.run.folder,
+            key=key_of({record.name: record.key for record in records}),
+            result={record.name: record.result for record in records},
+            seconds=sum(record.seconds for record in records),
+            skipped=all(record.skipped for record in records),
+        )
+
+
+class Job(Generic[S, G]):
+    """A run at work: what steps are given, and how they reach each other.
+
+    ``materials``: images, device, progress. ``given``: what else the recipe works with (a teacher, a network).
+    """
+
+    def __init__(self, run: Run, settings: S, materials: Materials, given: G) -> None:
+        self.run, self.settings, self.materials, self.given = run, settings, materials, given
+        self.device, self.progress, self.preprocessing = materials.device, materials.progress, materials.preprocessing
+        self._records: dict[str, StepRecord] = {}
+        self._artefacts: dict[str, Any] = {}
+
+    def do(self, entry: Entry[Any]) -> StepRecord:
+        """The record of a step, which is done unless it is finished."""
+        place = entry.place(self)
+        if place not in self._records:
+            self._records[place] = entry.done(self)
+        return self._records[place]
+
+    def key(self, entry: Entry[Any]) -> str:
+        """What tells its result from others."""
+        return self.do(entry).key
+
+    def result(self, entry: Entry[Any]) -> dict[str, Any]:
+        """What its record says."""
+        return self.do(entry).result
+
+    def get(self, step: Step[Any, T]) -> T:
+        """What it hands on, read once."""
+        place = step.place(self)
+        if place not in self._artefacts:
+            self._artefacts[place] = step.load(self)
+        return self._artefacts[place]
+
+    def finished(self, step: Step[Any, Any]) -> bool:
+        """Whether the run has a record of it, of whatever key."""
+        return (self.run.folder / step.place(self) / "step.json").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[S, G]):
+    """An ordered table of ``steps``, and what stands before and after them.
+
+    ``open(settings, folder, progress)``: materials and what else steps are given, before the run is begun.
+    ``check``: raises what is known to be wrong before anything is written or trained; cheap for a run that was begun.
+    ``finish``: from the records by name to what the run comes to; see ``conclude``.
+    """
+
+    name: str
+    settings: type[S]
+    steps: tuple[Entry[Any], ...]
+    open: Callable[[S, Path, Progress | None], tuple[Materials, G]]
+    check: Callable[[Job[S, G]], object]
+    finish: Callable[[Job[S, G], Mapping[str, StepRecord]], dict[str, Any]]
+
+    @property
+    def verbs(self) -> dict[str, Entry[Any]]:
+        """The steps that can be asked for by a word of the command line."""
+        return {entry.verb.name: entry for entry in self.steps if entry.verb}
+
+    def run(
+        self, settings: S, folder: Path, *, progress: Progress | None = None, until: str | None = None
+    ) -> dict[str, Any]:
+        """Do everything, or what leads to the verb ``until``, continuing where ``folder`` stands.
+
+        Returns what ``finish`` gives, the content of ``summary.json``, or the step's result with ``until``.
+        """
+        materials, given = self.open(settings, folder, progress)
+        return drive(self, settings, folder, materials, given, until=until)
+
+
+def drive(
+    recipe: Recipe[S, G],
+    settings: S,
+    folder: Path,
+    materials: Materials,
+    given: G,
+    *,
+    until: str | Entry[Any] | None = None,
+) -> dict[str, Any]:
+    """Do all steps of the recipe in ``folder``, or those that lead to ``until``: a verb, or any step that it allows."""
+    if isinstance(until, str) and until not in recipe.verbs:
+        raise UsageError(f"the recipe {settings.recipe!r} has no step {until!r}; {nearest(until, recipe.verbs)}")
+    with Run(folder) as run:
+        job = Job(run, settings, materials, given)
+        begun = (folder / "run.json").exists()
+        if not begun:
+            recipe.check(job)
+        run.claim(flatten(settings.identity()))
+        if begun:
+            recipe.check(job)
+        write_config(folder, settings.to_dict())
+        if until is not None:
+            record = job.do(recipe.verbs[until] if isinstance(until, str) else until)
+            return record.result | {"folder": str(record.folder), "skipped": record.skipped}
+        return recipe.finish(job, {entry.name: job.do(entry) for entry in recipe.steps if entry.applies(job)})
+
+
+def conclude(
+    job: Job[Any, Any], recipe: Recipe[Any, Any], records: Mapping[str, StepRecord], found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``summary.json`` of a run and its report: what was ``found``, between what every summary says."""
+    summary = {
+        "run": job.run.folder.name,
+        "recipe": job.settings.recipe,
+        **found,
+        "seconds": seconds_of(recipe, records, digits=2),
+        "provenance": provenance_of(job, job.settings),
+    }
+    write_summary(job.run.folder, summary, job.progress)
+    return summary
+
+
+def seconds_of(recipe: Recipe[Any, Any], records: Mapping[str, StepRecord], *, digits: int) -> dict[str, float]:
+    """Seconds of the steps, in the table's order."""
+    timed = (entry.name for entry in recipe.steps if entry.timed and entry.name in records)
+    return {name: round(records[name].seconds, digits) for name in timed}
+
+
+def provenance_of(job: Job[Any, Any], settings: Any) -> dict[str, Any]:
+    """Versions, device, and the seed and hash of the settings."""
+    return provenance(seed=job.settings.seed, config_hash=key_of(settings.to_dict()), device=job.device.name)
+
+
+def write_config(folder: Path, settings: dict[str, Any]) -> None:
+    """``config.yaml``."""
+    if ranks.leads():
+        write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+
+
+def write_results(folder: Path, **files: Any) -> None:
+    """Write each value as NAME.json."""
+    if ranks.leads():
+        for name, value in files.items():
+            write_json(folder / f"{name}.json", value)
+
+
+def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
+    """``summary.json`` and the report, unless both are there and nothing changed."""
+    path = folder / "summary.json"
+    if not ranks.leads():
+        return
+    if not (folder / "report.html").exists() or not path.exists() or read_json(path) != summary:
+        write_json(path, summary)
+        progress.message("report")
+        write_report(folder)

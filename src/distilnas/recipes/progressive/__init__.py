@@ -1,0 +1,1 @@
+"""The recipe `progressive`: the scaled winner teaches the next search."""

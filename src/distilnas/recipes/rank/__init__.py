@@ -1,0 +1,1 @@
+"""The recipe `rank`: ratings against true accuracies."""

@@ -1,0 +1,1 @@
+"""The recipe `retrain`: one network trained."""

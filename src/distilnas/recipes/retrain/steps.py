@@ -1,0 +1,79 @@
+"""Training one network: published, own or scaled, from scratch or from trained weights; tested, exported, summed up."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from distilnas.costing import profile
+from distilnas.files import write_json
+from distilnas.networks import build_network, save_student
+from distilnas.recipes.frame import Job, Recipe, Step, conclude
+from distilnas.recipes.materials import Materials
+from distilnas.recipes.retrain.network import GivenNetwork, read_network
+from distilnas.recipes.retrain.settings import RetrainSettings
+from distilnas.recipes.students import DATA, Evaluate, Export, Retrain, check_images, student_summary
+from distilnas.runtime.progress import Progress
+from distilnas.runtime.store import StepRecord
+from distilnas.space.darts import AnyArchitecture
+
+RetrainJob = Job[RetrainSettings, GivenNetwork]
+
+
+class KeepNetwork(Step[RetrainJob, AnyArchitecture]):
+    """Keep the network, with its weights where it brings any."""
+
+    name = "network"
+
+    def keys(self, job: RetrainJob) -> dict[str, Any]:
+        return {"architecture": str(job.given.architecture), "weights": job.given.weights_key}
+
+    def work(self, job: RetrainJob, folder: Path) -> dict[str, Any]:
+        network = job.given
+        write_json(folder / "architecture.json", network.architecture.to_dict())
+        if network.trained is not None:
+            save_student(folder, network.trained, classes=(), preprocessing=job.preprocessing.to_dict())
+        counts = profile(build_network(network.architecture), job.preprocessing.resolution)
+        return asdict(counts) | {"architecture": str(network.architecture), "hash": network.architecture.fingerprint}
+
+    def load(self, job: RetrainJob) -> AnyArchitecture:
+        return job.given.architecture
+
+
+def weights_of(job: RetrainJob) -> StepRecord | None:
+    """Where the network's own weights are; None: it has none."""
+    return job.do(NETWORK) if job.given.trained is not None else None
+
+
+NETWORK = KeepNetwork()
+RETRAIN = Retrain(of=NETWORK, start=weights_of)
+EVALUATE, EXPORT = Evaluate(of=RETRAIN), Export(of=RETRAIN)
+
+
+def open_retrain(settings: RetrainSettings, folder: Path, progress: Progress | None) -> tuple[Materials, GivenNetwork]:
+    """Images as the network wants them, and the network."""
+    network = read_network(settings.network, settings.data.resolution)
+    materials = Materials(
+        data=settings.data,
+        runtime=settings.runtime,
+        seed=settings.seed,
+        preprocessing=network.preprocessing,
+        progress=progress,
+    )
+    return materials, network
+
+
+def finish(job: RetrainJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
+    """``summary.json``."""
+    kept = {"architecture": "network/architecture.json", "fingerprint": records["network"].result["hash"]}
+    return conclude(job, RETRAINING, records, student_summary(records, job.run.folder, **kept))
+
+
+RETRAINING = Recipe(
+    name="retrain",
+    settings=RetrainSettings,
+    steps=(DATA, NETWORK, RETRAIN, EVALUATE, EXPORT),
+    open=open_retrain,
+    check=check_images,
+    finish=finish,
+)

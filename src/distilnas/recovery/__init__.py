@@ -1,0 +1,22 @@
+"""Recovery of a student that inherited weights: distillation of the whole network."""
+
+from distilnas.recovery.heldout import HeldOut
+from distilnas.recovery.lesson import Lesson
+from distilnas.recovery.losses import logit_divergence, relative_error
+from distilnas.recovery.probe import best_rate, probe_rate
+from distilnas.recovery.recover import Recovered, recover
+from distilnas.recovery.settings import RecoverySettings
+from distilnas.recovery.student import train_student
+
+__all__ = [
+    "HeldOut",
+    "Lesson",
+    "Recovered",
+    "RecoverySettings",
+    "best_rate",
+    "logit_divergence",
+    "probe_rate",
+    "recover",
+    "relative_error",
+    "train_student",
+]
