@@ -67,7 +67,9 @@ def inner_groups(model: nn.Module, image: Tensor, units: Sequence[Iterable[str]]
     inner: list[list[InnerGroup]] = [[] for _ in names]
     found, called = _all_groups(model, image)
     for group in _joined(found):
-        home = next((i for i, unit in enumerate(names) if all(_module(part.path, called) in unit for part in group)), None)
+        home = next(
+            (i for i, unit in enumerate(names) if all(_module(part.path, called) in unit for part in group)), None
+        )
         if home is not None and (record := _record(group, called)):
             inner[home].append(record)
     return tuple(tuple(sorted(groups, key=lambda group: called[group.name])) for groups in inner)
@@ -129,8 +131,8 @@ def _parts(group: Any, names: dict[int, str]) -> list[_Part]:
             return []
         if index.size != _length(module, axis):  # a part of a concatenation
             return []
-        grouped = axis != "pass" and isinstance(module, nn.Conv2d)
-        parts.append(_Part(path=names[id(module)], axis=axis, index=index, groups=module.groups if grouped else 1))
+        groups = module.groups if isinstance(module, nn.Conv2d) and axis != "pass" else 1
+        parts.append(_Part(path=names[id(module)], axis=axis, index=index, groups=groups))
     return parts
 
 
