@@ -16,6 +16,7 @@ from distilnas.export import export_onnx
 from distilnas.networks import ChainNet, load_student, save_student
 from distilnas.networks.chain import fingerprint
 from distilnas.networks.parent import Border, Parent
+from distilnas.recipes.retrain.network import NetworkSettings, read_network
 
 PREPROCESSING = {"resolution": 64, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.3], "crop_pct": 1.0}
 CLASSES = ("a", "b", "c")
@@ -175,6 +176,11 @@ def test_dropout_and_drop_path_for_fine_tuning(tmp_path: Path) -> None:
     assert not torch.equal(model.forward_head(features), model.forward_head(features))
     again = load_student(saved(tmp_path / "tuned", model.eval()))
     assert torch.equal(again(x), model(x))
+
+
+def test_it_can_teach_but_is_no_architecture_to_train_anew(cut: Path) -> None:
+    with pytest.raises(UsageError, match="it can teach"):
+        read_network(NetworkSettings(student=str(cut)), None)
 
 
 def test_onnx(cut: Path, tmp_path: Path) -> None:
