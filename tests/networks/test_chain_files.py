@@ -15,7 +15,8 @@ from distilnas.errors import UsageError
 from distilnas.export import export_onnx
 from distilnas.networks import ChainNet, load_student, save_student
 from distilnas.networks.chain import fingerprint
-from distilnas.networks.parent import Parent
+from distilnas.networks.parent import Border, Parent
+from distilnas.recipes.retrain.network import NetworkSettings, read_network
 
 PREPROCESSING = {"resolution": 64, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.3], "crop_pct": 1.0}
 CLASSES = ("a", "b", "c")
@@ -66,7 +67,7 @@ def test_a_fresh_process_loads_without_training_code_and_torch_pruning(cut: Path
     torch.testing.assert_close(torch.tensor(json.loads(logits)), small.cut_resnet()(torch.ones(1, 3, 64, 64)).detach())
     assert "torch_pruning" not in modules
     layers = {name.split(".")[1].strip("'") for name in modules.strip("[]").split(", ")}
-    assert layers <= {"networks", "space", "errors", "files", "version", "blocks"}
+    assert layers <= {"networks", "space", "errors", "files", "checksums", "version", "blocks", "runtime"}
 
 
 def test_a_parent_of_ones_own_is_saved_and_said_to_be_not_rebuildable(tmp_path: Path) -> None:
@@ -84,6 +85,7 @@ def changed(folder: Path, change: Any, *, hash_too: bool = True) -> None:
     if hash_too:
         from safetensors.torch import load_file, save_file
 
+        config.pop("weights_sha256")
         config["architecture_hash"] = fingerprint(config)
         state = load_file(folder / "model.safetensors")
         save_file(state, folder / "model.safetensors", metadata={"architecture_hash": config["architecture_hash"]})
@@ -143,7 +145,7 @@ def test_a_truncated_file_is_refused(cut: Path, name: str, share: float) -> None
     path = cut / name
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UsageError, match=f"cannot read .*{name}"):
+    with pytest.raises(UsageError, match=f"cannot read .*{name}|{name} changed since it was saved"):
         load_student(cut)
 
 
@@ -156,6 +158,29 @@ def test_as_timm_would_make_it(cut: Path) -> None:
     assert [tuple(m.shape) for m in maps] == [(2, 128, 8, 8), (2, 256, 4, 4)]
     told = timm.data.resolve_model_data_config(load_student(cut))
     assert (told["input_size"], told["mean"], told["crop_pct"]) == ((3, 64, 64), (0.4, 0.5, 0.6), 1.0)
+
+
+def test_dropout_and_drop_path_for_fine_tuning(tmp_path: Path) -> None:
+    parent = Parent(
+        model="mobilenetv3_small_050",
+        num_classes=3,
+        image_shape=(3, 64, 64),
+        borders=(Border(path="blocks.1", channels=24, height=8, width=8),),
+    )
+    folder = saved(tmp_path / "plain", small.chain_of(parent))
+    model = load_student(folder, drop_rate=0.5, drop_path_rate=0.2)
+    x = small.images()
+    assert torch.equal(model(x), load_student(folder)(x))
+    features = model.forward_features(x)
+    model.train()
+    assert not torch.equal(model.forward_head(features), model.forward_head(features))
+    again = load_student(saved(tmp_path / "tuned", model.eval()))
+    assert torch.equal(again(x), model(x))
+
+
+def test_it_can_teach_but_is_no_architecture_to_train_anew(cut: Path) -> None:
+    with pytest.raises(UsageError, match="it can teach"):
+        read_network(NetworkSettings(student=str(cut)), None)
 
 
 def test_onnx(cut: Path, tmp_path: Path) -> None:

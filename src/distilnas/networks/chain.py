@@ -6,6 +6,7 @@ Parameter names: ``blocks.I.`` and ``head.`` before the parent's own names.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -180,14 +181,15 @@ def text_of(description: Mapping[str, Any]) -> str:
 def build_chain(description: Mapping[str, Any], num_classes: int, **kwargs: Any) -> ChainNet:
     """The network of a description, without values (parameters and changed buffers are on the meta device).
 
-    ``kwargs`` go to the parent's constructor. Raises ``UsageError`` for a damaged description, and for a parent that
-    the installed timm does not have.
+    ``kwargs`` are added to the parent's ``model_kwargs``. Raises ``UsageError`` for a damaged description, and for a
+    parent that the installed timm does not have.
     """
     parent = Parent.from_dict(description.get("parent"))
     told = description.get("blocks")
     if not isinstance(told, list) or len(told) != len(parent.borders):
         raise UsageError(f"a student made of its parent's parts has {len(parent.borders)} blocks, got {told!r:.60}.")
-    own = parent.cut(parent.build(**kwargs), share=True)
+    parent = replace(parent, model_kwargs={**parent.model_kwargs, **kwargs})
+    own = parent.cut(parent.build(), share=True)
     *blocks, head = [build_part(one, was) for one, was in zip([*told, description.get("head")], own, strict=True)]
     return ChainNet(parent, blocks, head, num_classes)
 

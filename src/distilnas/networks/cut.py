@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from distilnas.errors import UsageError
 from distilnas.networks.sizes import is_batch, settle_sizes
@@ -68,7 +69,9 @@ def between(graph: fx.Graph, start: str | None, end: str | None) -> fx.Graph:
 def as_module(model: nn.Module, part: fx.Graph) -> fx.GraphModule:
     """``part`` of ``model`` as a module; it shares weights and buffers with ``model`` and leaves its input as it is."""
     _protect_input(model, part)
-    return fx.GraphModule(model, part, class_name=f"PartOf{type(model).__name__}")
+    module = fx.GraphModule(model, part, class_name=f"PartOf{type(model).__name__}")
+    _wake_dropout(module)
+    return module
 
 
 class _Tracer(fx.Tracer):
@@ -187,6 +190,18 @@ def _protect_input(model: nn.Module, part: fx.Graph) -> None:
     with part.inserting_after(feature):
         clone = part.call_method("clone", (feature,))
     feature.replace_all_uses_with(clone, delete_user_cb=lambda user: user is not clone)
+
+
+def _wake_dropout(module: fx.GraphModule) -> None:
+    """Dropout that the forward calls as a function was traced in eval mode: as a module it follows ``train()``."""
+    calls = [node for node in module.graph.nodes if node.op == "call_function" and node.target is functional.dropout]
+    for number, node in enumerate(calls):
+        given = inspect.signature(functional.dropout).bind(*node.args, **node.kwargs)
+        name = f"dropout_{number}"
+        module.add_submodule(name, nn.Dropout(given.arguments.get("p", 0.5)))
+        node.op, node.target, node.args, node.kwargs = "call_module", name, (given.arguments["input"],), {}
+    if calls:
+        module.recompile()
 
 
 def _in_place(model: nn.Module, node: fx.Node) -> bool:

@@ -82,10 +82,10 @@ class Parent:
         except (TypeError, KeyError, AttributeError) as error:
             raise UsageError(f"a student's parent is not described as it should be: {error!r}.") from error
 
-    def build(self, **kwargs: Any) -> nn.Module:
+    def build(self) -> nn.Module:
         """The network in eval mode, its parameters without values (on the meta device) or with random ones.
 
-        ``kwargs`` are added to ``model_kwargs``. Raises ``UsageError`` where the installed timm does not have it.
+        Raises ``UsageError`` where the installed timm does not have it.
         """
         if self.model is None:
             raise UsageError(
@@ -97,7 +97,7 @@ class Parent:
                 f"a student needs its parent's code, but timm {timm.__version__} has no model {self.model!r}: install "
                 f"the timm that the student was made with ({nearest(self.model, timm.list_models())})"
             )
-        arguments = {"num_classes": self.num_classes, **self.model_kwargs, **kwargs}
+        arguments = {"num_classes": self.num_classes, **self.model_kwargs}
         if self.in_chans != 3:
             arguments.setdefault("in_chans", self.in_chans)
         try:

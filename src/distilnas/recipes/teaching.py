@@ -13,7 +13,7 @@ from distilnas.costing import count, profile
 from distilnas.data import DataSplits, Preprocessing
 from distilnas.errors import UsageError
 from distilnas.files import write_bytes
-from distilnas.networks import DartsNet, StudentNet, build_network, load_student
+from distilnas.networks import load_student
 from distilnas.recipes import doubts
 from distilnas.recipes.frame import Job, Step
 from distilnas.recipes.materials import Materials, finish_training, majority
@@ -177,10 +177,7 @@ def check_classes(model: nn.Module, num_classes: int, resolution: int) -> None:
 def _new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
     """The teacher with the weights that the settings name (its head freshly initialised if it is to be fitted)."""
     if teacher.student:
-        student: StudentNet | DartsNet = load_student(teacher.student)
-        if student.num_classes != num_classes and teacher.fit is not None:
-            student.reset_classifier(num_classes)
-        return student
+        return load_student(teacher.student, num_classes=num_classes if teacher.fit else None)
     return create_teacher(
         teacher.model,
         num_classes=num_classes,
@@ -194,7 +191,7 @@ def _new_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
 
 def _empty_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
     if teacher.student:
-        return build_network(load_student(teacher.student).architecture, num_classes=num_classes)
+        return load_student(teacher.student, num_classes=num_classes)
     return create_teacher(teacher.model, num_classes=num_classes, model_kwargs=teacher.model_kwargs)
 
 

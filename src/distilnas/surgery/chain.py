@@ -88,7 +88,7 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
     """
     model = model.eval().requires_grad_(False)
     paths = [end.border.path for end in ends]
-    graph = trace(model, paths)
+    graph = trace(model, paths, image_shape)
     modules = [as_module(model, between(graph, a, b)).eval() for a, b in pairwise([None, *paths, None])]
     image = torch.zeros(1, *image_shape)
     groups = inner_groups(model, image, [[name for name, _ in module.named_modules()] for module in modules])

@@ -9,7 +9,7 @@ from distilnas.config import parse_amount
 from distilnas.costing import scale_to
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
-from distilnas.networks import DartsNet, StudentNet, load_student
+from distilnas.networks import ChainNet, DartsNet, StudentNet, load_student
 from distilnas.networks.checkpoints import create_published
 from distilnas.networks.zoo import zoo_entry
 from distilnas.recipes.own import weights_key
@@ -132,7 +132,12 @@ def _resized(architecture: AnyArchitecture, width: int | None, num_cells: int | 
 
 def _read(settings: NetworkSettings) -> tuple[AnyArchitecture, Preprocessing, StudentNet | DartsNet | None]:
     if settings.student is not None:
-        student: StudentNet | DartsNet = load_student(settings.student)
+        student: StudentNet | DartsNet | ChainNet = load_student(settings.student)
+        if isinstance(student, ChainNet):
+            raise UsageError(
+                f"network.student is a network of our ops, {settings.student} is one of its parent's parts: it can "
+                "teach (teacher.student), not be drawn anew."
+            )
         return student.architecture, Preprocessing.from_dict(student.student_config["preprocessing"]), student
     if settings.file is not None:
         plain = Preprocessing(resolution=settings.resolution, crop_pct=_CENTRE)
