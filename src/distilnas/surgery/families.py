@@ -1,6 +1,7 @@
 """What a unit and a block may become: options with ratings and exact costs, in the form that the solver takes."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ Measures = Mapping[str, Callable[[nn.Module, tuple[int, ...]], int]]
 """Costs by name: of a module, for one input of a shape (without batch)."""
 
 MOST_CANDIDATES = 300_000  # of a block; beyond, its units offer fewer options
+_MOST_CORNERS = 4  # groups of a unit, beyond which corners are more than options
+_MOST_OPTIONS = 400  # of a unit; beyond, its groups are not combined freely
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,12 +85,15 @@ class BlockFamily:
 def unit_family(
     unit: Unit, parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]], measures: Measures
 ) -> UnitFamily:
-    """The family of ``unit``: all combinations of its groups' options.
+    """The family of ``unit``: all combinations of its groups' options; of many groups only some (`_one_by_one`).
 
     ``ratings[group][number]`` of keeping so many elements. Costs are counted on the unit with all and with the fewest
     elements of each group: they are linear in each number, so that all others follow exactly.
     """
-    options: list[Numbers] = list(itertools.product(*[part.options for part in parts]))
+    free = math.prod(len(part.options) for part in parts) <= _MOST_OPTIONS
+    options: list[Numbers] = list(
+        itertools.product(*[p.options for p in parts]) if free else _one_by_one(parts, ratings)
+    )
     rated = [sum(ratings[g].get(n, 0.0) for g, n in enumerate(numbers or ())) for numbers in options]
     costs = {name: values.tolist() for name, values in _costs(unit, parts, options, measures).items()}
     if unit.droppable:
@@ -117,18 +123,41 @@ def thinned(family: UnitFamily, most: int) -> UnitFamily:
 def _costs(
     unit: Unit, parts: Sequence[Cuttable], options: Sequence[Numbers], measures: Measures
 ) -> dict[str, np.ndarray]:
-    """By the multilinear formula from the corners, in exact integers."""
+    """By the multilinear formula from the corners, in exact integers; of many groups each option is counted."""
+    if len(parts) > _MOST_CORNERS:
+        return {name: np.array([_counted(unit, parts, n or (), m) for n in options]) for name, m in measures.items()}
     ends = [(part.options[0], part.options[-1]) for part in parts]
     corners = {}
     for corner in itertools.product(*[dict.fromkeys(end) for end in ends]):
-        module = unit.copy()
-        for part, number in zip(parts, corner, strict=True):
-            cut(module, part.group, range(number))
-        corners[corner] = {name: measure(module, unit.in_shape) for name, measure in measures.items()}
+        corners[corner] = {name: _counted(unit, parts, corner, measure) for name, measure in measures.items()}
     counted = {}
     for name in measures:
         counted[name] = np.array([_between(corners, ends, numbers or (), name) for numbers in options], dtype=np.int64)
     return counted
+
+
+def _counted(
+    unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int], measure: Callable[[nn.Module, tuple[int, ...]], int]
+) -> int:
+    module = unit.copy()
+    for part, number in zip(parts, numbers, strict=True):
+        cut(module, part.group, range(number))
+    return measure(module, unit.in_shape)
+
+
+def _one_by_one(parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]]) -> list[Numbers]:
+    """From all kept on, always the next cut that adds least to the rating for the channels it saves."""
+    levels = [0] * len(parts)
+    path: list[Numbers] = [tuple(part.options[0] for part in parts)]
+
+    def price(g: int) -> float:
+        now, then = (parts[g].options[levels[g] + step] for step in (0, 1))
+        return (ratings[g][then] - ratings[g].get(now, 0.0)) / (now - then)
+
+    while open_groups := [g for g, part in enumerate(parts) if levels[g] + 1 < len(part.options)]:
+        levels[min(open_groups, key=price)] += 1
+        path.append(tuple(part.options[level] for part, level in zip(parts, levels, strict=True)))
+    return path
 
 
 def _between(corners: Mapping, ends: Sequence[tuple[int, int]], numbers: tuple[int, ...], name: str) -> int:

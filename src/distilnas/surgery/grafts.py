@@ -14,6 +14,7 @@ from distilnas.surgery.moments import Moment
 from distilnas.surgery.refit import RIDGE, Fit, fit_map, matrix_of, own_cross, set_map
 from distilnas.surgery.taps import convolved_norms
 
+_FEW = 0.1  # of a unit's weights: less is saved by cutting a narrow branch than rating it costs
 _WIDE = 2048  # columns from which several channels leave in one step of the elimination
 
 
@@ -76,6 +77,13 @@ def make_grafts(
         fits = {r.path: _fit_kept(unit.module, r, kept, moments[r.path], ridge) for r in group.read}
         grafts.append(Graft(kept=kept, fits=fits, error=found.error(number)))
     return Cuttable(group=group, options=tuple(options), grafts=tuple(grafts))
+
+
+def worth_cutting(unit: Unit, group: InnerGroup) -> bool:
+    """Whether the layers that write and read ``group`` hold more than a few of the unit's weights."""
+    paths = {part.path for part in (*group.made, *group.read)}
+    inside = sum(p.numel() for name, p in unit.module.named_parameters() if name.rpartition(".")[0] in paths)
+    return inside >= _FEW * sum(p.numel() for p in unit.module.parameters())
 
 
 def cut_unit(unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int]) -> nn.Module:

@@ -16,7 +16,7 @@ from distilnas.solve import BlockCandidates, CellCandidates, SearchProblem
 from distilnas.surgery.chain import Unit, run
 from distilnas.surgery.exits import fit_head, new_head
 from distilnas.surgery.families import MOST_CANDIDATES, BlockFamily, Measures, Numbers, thinned, unit_family
-from distilnas.surgery.grafts import Cuttable, cut_unit, make_grafts
+from distilnas.surgery.grafts import Cuttable, cut_unit, make_grafts, worth_cutting
 from distilnas.surgery.moments import moment_bytes, take_moments
 from distilnas.surgery.rate import Rating, Trial, rate
 
@@ -168,10 +168,11 @@ def _parts(
     found: list[tuple[Cuttable, ...]] = []
     with progress.task("cutting channels", len(units)) as task:
         for turn in _turns(units, limit_bytes):
-            layers = {r.path: unit.module.get_submodule(r.path) for unit in turn for g in unit.groups for r in g.read}
+            groups = [(unit, group) for unit in turn for group in unit.groups if worth_cutting(unit, group)]
+            layers = {read.path: unit.module.get_submodule(read.path) for unit, group in groups for read in group.read}
             moments = take_moments(teacher, layers, calibration) if layers else {}
             for unit in turn:
-                options = [(group, group.options(ratios)) for group in unit.groups]
+                options = [(group, group.options(ratios)) for group in unit.groups if worth_cutting(unit, group)]
                 found.append(tuple(make_grafts(unit, g, some, moments) for g, some in options if len(some) > 1))
                 task.advance()
     return tuple(found)

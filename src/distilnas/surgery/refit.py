@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from distilnas.surgery.moments import Moment
 
 RIDGE = 3e-4  # of the mean variance of the inputs
-RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # among which held-out halves choose
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # among which held-out halves choose
+_WIDE = 2048  # columns from which only those in the middle are tried: each costs two factorisations
 _WELL_POSED = 4  # samples a column from which the ridge need not grow
 
 
@@ -52,6 +53,8 @@ def fit_held_out(
     ``halves``: moment and cross of two sets of different images. Samples of one image depend on each other, so that
     their number alone would not tell how strong the ridge must be.
     """
+    if start.shape[1] > _WIDE:
+        ridges = ridges[1:-1]
     losses = [
         sum(
             _loss(fit_map(*fitted, start, ridge=ridge), *held)

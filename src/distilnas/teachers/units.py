@@ -98,8 +98,13 @@ def _units(probe: Probe) -> list[Call]:
 
 
 def _holds_units(inner: list[Call]) -> bool:
-    """Whether a module is more than one unit: a composite one is inside, or layers of more than two resolutions."""
-    return any(call.composite for call in inner) or len({call.resolution for call in inner}) > 2
+    """Whether a module is more than one unit: composite ones are inside, or layers of more than two resolutions.
+
+    One that is outnumbered by layers beside it is a branch of a unit without shortcut (squeeze-and-excite).
+    """
+    composite = sum(call.composite for call in inner)
+    beside = sum(call.leaf and call.weighted > 0 for call in inner)
+    return (composite > 0 and composite >= beside) or len({call.resolution for call in inner}) > 2
 
 
 def _groups(units: list[Call], most: int) -> list[_Group]:
