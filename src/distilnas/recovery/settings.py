@@ -15,9 +15,10 @@ class RecoverySettings:
 
     How long: ``minutes`` in all, on the machine at hand, or ``epochs``; without both half of the teacher's own fit.
     ``rates``: learning rates, of which the highest that the student bears is taken; each probe takes an equal part of
-    ``probe``, a share of the updates. One rate: no probe; none: ``optim.lr`` counts. ``frozen_norm``: for this first share of the updates batch norm keeps the
-    statistics that the student came with. ``ema``: decay of the moving average of the weights (timm's warm-up: short
-    trainings average less); None: none. Batches as in ``ClassifierSettings``.
+    ``probe``, a share of the updates. One rate: no probe; none: ``optim.lr`` counts. ``frozen_norm``: for this first
+    share of the updates batch norm keeps the statistics that the student came with. ``ema``: decay of the moving
+    average of the weights (timm's warm-up: short trainings average less); None: none. Batches as in
+    ``ClassifierSettings``.
     """
 
     epochs: float | None = None
