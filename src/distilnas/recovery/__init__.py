@@ -3,6 +3,7 @@
 from distilnas.recovery.heldout import HeldOut
 from distilnas.recovery.lesson import Lesson
 from distilnas.recovery.losses import logit_divergence, relative_error
+from distilnas.recovery.outputs import comparable
 from distilnas.recovery.probe import probe_rate
 from distilnas.recovery.recover import Recovered, recover
 from distilnas.recovery.settings import RecoverySettings
@@ -13,6 +14,7 @@ __all__ = [
     "Lesson",
     "Recovered",
     "RecoverySettings",
+    "comparable",
     "logit_divergence",
     "probe_rate",
     "recover",
