@@ -1,9 +1,11 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
+from distilnas.config import parse_amount
 from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings, RateSettings
 from distilnas.networks.files import student_key
@@ -11,6 +13,7 @@ from distilnas.space import FittedSpace
 from distilnas.training import ClassifierSettings
 
 OWN = "own"
+_MOST_RANDOM = 1_000
 IDENTITY = ("seed", "data", "teacher", "space", "distill", "rate")
 
 
@@ -146,6 +149,11 @@ class BudgetSettings:
     min_macs: str | int | None = None
     min_params: str | int | None = None
 
+    def __post_init__(self) -> None:
+        for value in (self.max_macs, self.max_params, self.min_macs, self.min_params):
+            if value is not None:
+                parse_amount(value, whole=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SolveSettings(BudgetSettings):
@@ -169,6 +177,13 @@ class RandomSettings:
     number: int = 0
     min_share: float = 0.9
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.number <= _MOST_RANDOM or not 0 <= self.min_share <= 1:
+            raise UsageError(
+                f"random.number must lie between 0 and {_MOST_RANDOM} and random.min_share between 0 and 1, got "
+                f"{self.number} and {self.min_share}."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSettings:
@@ -180,6 +195,17 @@ class RuntimeSettings:
     workers: int = 0
     threads: int | None = None
     checkpoint_seconds: float | None = 30.0
+
+    def __post_init__(self) -> None:
+        cores = os.cpu_count() or 1
+        for name, value, least in (("workers", self.workers, 0), ("threads", self.threads, 1)):
+            most = max(64, 4 * cores)
+            if value is not None and not least <= value <= most:
+                raise UsageError(
+                    f"runtime.{name} must lie between {least} and {most} on this machine of {cores} cores, got {value}."
+                )
+        if self.checkpoint_seconds is not None and self.checkpoint_seconds < 0:
+            raise UsageError(f"runtime.checkpoint_seconds must not be negative, got {self.checkpoint_seconds}.")
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
