@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
 from distilnas.config import parse_amount
+from distilnas.data.decoding import MAX_PIXELS
 from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings, RateSettings
 from distilnas.networks.files import student_key
@@ -35,7 +36,9 @@ class DataSettings:
 
     Without test images of the source's own, or in ``test_path`` (wds, tar), ``test_fraction`` is split off. Columns or
     entries (``image_key``, ``label_key``) and splits (``train_split``, ``test_split``) have names where the source has.
-    ``check``: which images are decoded when they are listed, to leave out damaged ones (``max_bad_share`` at most).
+    ``layout`` classes: all folders are classes, even where they look like splits. An image of more than ``max_pixels``
+    counts as damaged. ``check``: which images are decoded when they are listed, to leave out damaged ones
+    (``max_bad_share`` at most).
     ``validation``: number (or share) of training images that only monitor. ``train_images``: a stratified subset of so
     many (None: all). ``resolution`` None is the teacher's own. ``cache_mb``: decode once and keep in memory up to this
     size.
@@ -57,6 +60,8 @@ class DataSettings:
     check: Literal["auto", "all", "sample", "none"] = "auto"
     max_bad_share: float = 0.05
     cache_mb: float = 2048.0
+    max_pixels: int = field(default=MAX_PIXELS, metadata={"recorded": "changed"})
+    layout: Literal["auto", "classes"] = field(default="auto", metadata={"recorded": "changed"})
 
     def __post_init__(self) -> None:
         if self.source not in ("digits", "synthetic") and not self.path:
@@ -70,6 +75,8 @@ class DataSettings:
                     f"data.{key} belongs to data.source={' or '.join(sources)}, but is given with {self.source}. "
                     "Leave it out."
                 )
+        if self.max_pixels < 1:
+            raise UsageError(f"data.max_pixels is a number of pixels, at least 1, got {self.max_pixels}.")
         if self.validation <= 0:
             raise UsageError(f"data.validation must be above 0 (a number of images or a share), got {self.validation}.")
 
