@@ -158,7 +158,7 @@ class Architecture:
                 for b in data["blocks"]
             )
             return cls(stem=stem_from_dict(data["stem"]), blocks=blocks, head=Head(**data["head"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"not an architecture: {error}; valid: what `Architecture.to_dict` writes.") from error
 
     @classmethod
@@ -168,7 +168,7 @@ class Architecture:
         if text.startswith("{"):
             try:
                 return cls.from_dict(json.loads(text))
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f"not an architecture: broken JSON ({error}).") from error
         parts = [part.split() for part in text.split("|")]
         if len(parts) < 3 or parts[0][:1] != ["stem"] or parts[-1][:1] != ["head"] or not all(parts):

@@ -9,10 +9,12 @@ from typing import Any, cast
 import yaml
 
 from distilnas.errors import UsageError, nearest
+from distilnas.files import read_text
 from distilnas.space.architecture import Head, Stem
 from distilnas.space.kinds import layer_kind
 from distilnas.space.ops import Op
 from distilnas.space.spaces import BlockSpec, CellSpec, SearchSpace
+from distilnas.yaml_text import load_yaml
 
 _PRESETS = resources.files("distilnas.space") / "presets"
 
@@ -31,10 +33,7 @@ def preset(name: str) -> SearchSpace:
 
 def read_space(path: Path) -> SearchSpace:
     """A search space from a YAML or JSON file in the form of the presets."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read search space {path}: {error}") from error
+    data = load_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise UsageError(f"{path} is not a search space: a mapping with stem, blocks and head is needed.")
     return SearchSpace.from_dict(cast("dict[str, Any]", data))

@@ -216,7 +216,7 @@ class SearchSpace:
         try:
             blocks = tuple(_read_block(block, data.get("ops")) for block in data["blocks"])
             return cls(name=data["name"], stem=stem_from_dict(data["stem"]), blocks=blocks, head=Head(**data["head"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"not a search space: {error}; see the presets for the form.") from error
 
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from safetensors.torch import load_file, save
 
+from distilnas.checksums import read_record
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods.dna import RateSettings, distill, hold, measure_additivity, rate
@@ -173,6 +174,13 @@ class Solve(Step[DnaJob, Architecture]):
 
     def load(self, job: DnaJob) -> Architecture:
         return Architecture.parse(job.result(self)["architecture"])
+
+    def done(self, job: DnaJob) -> StepRecord:
+        """What is known by now to contradict the solution stands beside it."""
+        solved, held = super().done(job), read_record(job.run.folder / ADDITIVITY.name)
+        if held.get("inputs", {}).get("choice") != solved.result["choice"]:
+            return solved
+        return replace(solved, result=solved.result | {"contradicted": doubts.contradicted(held["result"])})
 
 
 class Additivity(Step[DnaJob, None]):
