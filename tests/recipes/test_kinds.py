@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from distilnas.recipes.summary import run_dna
 from tiny_run import tiny_settings
 
 from distilnas.networks import load_student
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.space import Architecture, SearchSpace
 
 

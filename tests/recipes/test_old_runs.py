@@ -9,8 +9,8 @@ import pytest
 from tiny_run import write_images
 
 from distilnas.recipes.catalogue import load_settings
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.recipes.settings import Settings
-from distilnas.recipes.summary import run_dna
 from distilnas.report import write_report
 from distilnas.report.read import read_run
 from distilnas.space import SearchSpace
