@@ -160,8 +160,8 @@ class _State:
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     """Of a symmetric, positive definite ``matrix``, which is lost; by Cholesky's factor, half the work of LU's."""
-    factor, failed = linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1)
-    inverse, wrong = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
+    factor, failed = linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1)  # type: ignore[attr-defined]
+    inverse, wrong = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)  # type: ignore[attr-defined]
     if failed or wrong:
         raise np.linalg.LinAlgError("the covariance of a layer's inputs is not positive definite")
     return np.tril(inverse) + np.tril(inverse, -1).T

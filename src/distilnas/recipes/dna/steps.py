@@ -199,7 +199,7 @@ class Additivity(Step[DnaJob, None]):
         space, limits = job.get(SPACE), limits_of(job.settings.solve, job.result(TEACHER))
         drawn = random_choices(space, ADDITIVITY_SAMPLES, job.settings.seed)
         drawn += more_within(space, job.get(COST), limits, drawn, WITHIN_BUDGET, job.settings.seed)
-        choices = [read_choice(job.result(SOLVE)["choice"]), *drawn]
+        choices = [read_choice(job.result(SOLVE)["choice"], space), *drawn]
         batches = partial(rating_batches, job)
         found = measure_additivity(
             job.get(DISTILL), job.get(TEACHER), job.get(RATE), choices, batches, device=job.device
