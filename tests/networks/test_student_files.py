@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 
 from distilnas.errors import UsageError
@@ -76,10 +77,56 @@ def test_keywords_reach_the_network(student):
     assert load_student(student[0], features_only=True, drop_rate=0.25).model.drop_rate == 0.25
 
 
+def test_chosen_features(student):
+    images = torch.rand(2, 1, 32, 32)
+    every = load_student(student[0], features_only=True)(images)
+    for indices, places in (((1, 2), [1, 2]), ([-1], [2]), (2, [1, 2])):
+        extractor = load_student(student[0], features_only=True, out_indices=indices)
+        assert extractor.feature_info.channels() == [every[i].shape[1] for i in places]
+        for own, place in zip(extractor(images), places, strict=True):
+            assert torch.equal(own, every[place])
+    for indices in ((3,), (-4,), 0, 4, ("x",)):
+        with pytest.raises(UsageError, match="places among the 3 maps"):
+            load_student(student[0], features_only=True, out_indices=indices)
+
+
+def test_other_classes_as_in_timm(student):
+    folder, model = student
+    images = torch.rand(2, 1, 32, 32)
+    assert load_student(folder, num_classes=7)(images).shape == (2, 7)
+    bare = load_student(folder, num_classes=0)
+    torch.testing.assert_close(bare(images), model.forward_head(model.forward_features(images), pre_logits=True))
+    assert torch.equal(load_student(folder, num_classes=3)(images), load_student(folder)(images))
+    with pytest.raises(UsageError, match="whole number from 0"):
+        load_student(folder, num_classes=-1)
+
+
+def test_other_input_channels_as_in_timm(student):
+    """A colour image of three equal channels gives what the gray one gives."""
+    folder, model = student
+    gray = torch.rand(2, 1, 32, 32)
+    wide = load_student(folder, in_chans=3)
+    assert wide.pretrained_cfg["input_size"] == (3, 32, 32)
+    torch.testing.assert_close(wide(gray.expand(-1, 3, -1, -1)), model(gray), atol=1e-5, rtol=1e-4)
+    assert load_student(folder, in_chans=5)(torch.rand(2, 5, 32, 32)).shape == (2, 3)
+    with pytest.raises(UsageError, match="whole number from 1"):
+        load_student(folder, in_chans=0)
+
+
+def test_timm_is_told_what_its_images_need(student):
+    model = load_student(student[0], num_classes=4)
+    told = timm.data.resolve_model_data_config(model)
+    assert told["input_size"] == (1, 32, 32)
+    assert (told["mean"], told["std"]) == ((0.5,), (0.5,))
+    assert model.pretrained_cfg["num_classes"] == 4
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"schema": 2}, "not a student of schema 1"),
+        ({"schema": 3}, "not a student of schema 1 or 2"),
+        ({"schema": 2}, "parent must be a dict"),
+        ({"preprocessing": 3}, "preprocessing must be a dict"),
         ({"architecture": Architecture.parse(TEXT.replace("k5", "k3")).to_dict()}, "changed by hand"),
         ({"architecture": "x"}, "architecture must be a dict"),
         ({"architecture_hash": None}, "architecture_hash must be a str"),

@@ -237,3 +237,68 @@ def test_wrong_partitions_and_taps_are_refused() -> None:
     for i in (-1, 5):
         with pytest.raises(IndexError, match="4 blocks"):
             blocks.forward_from(i, images(), images())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_blocks_and_head_cut_out_are_the_teacher_bit_for_bit(name: str) -> None:
+    blocks = teacher(name)
+    parts = [*(blocks.block(i) for i in range(1, blocks.num_blocks + 1)), blocks.head()]
+    for seed in (0, 1):
+        x = images(seed)
+        features = [*blocks.features(x), blocks.logits(x)]
+        for part, before, after in zip(parts, features, features[1:], strict=False):
+            given = before.clone()
+            with torch.no_grad():
+                assert torch.equal(part(before), after)
+            assert torch.equal(before, given)
+
+
+def test_cut_out_parts_keep_the_teachers_names_and_every_weight_is_in_one_of_them() -> None:
+    blocks = teacher("resnet10t")
+    parts = [*(blocks.block(i) for i in range(1, 5)), blocks.head()]
+    states = [part.state_dict() for part in parts]
+    assert set(states[1]) == {key for key in blocks.model.state_dict() if key.startswith("layer2.")}
+    assert sorted(key for state in states for key in state) == sorted(blocks.model.state_dict())
+    assert all(torch.equal(blocks.model.state_dict()[key], state[key]) for state in states for key in state)
+
+
+def test_parts_are_copies_free_to_be_trained_or_the_teachers_own() -> None:
+    blocks = teacher("efficientnet_b0")
+    weight = blocks.model.get_parameter("blocks.1.0.conv_pw.weight")
+    copied, shared = blocks.block(1), blocks.block(1, share=True)
+    assert shared.get_parameter("blocks.1.0.conv_pw.weight") is weight
+    assert not any(parameter.requires_grad for parameter in shared.parameters())
+    assert all(parameter.requires_grad for parameter in copied.parameters())
+    before = weight.clone()
+    with torch.no_grad():
+        copied.get_parameter("blocks.1.0.conv_pw.weight").zero_()
+    assert torch.equal(weight, before)
+    assert not copied.training
+    assert not shared.training
+
+
+class Passing(nn.Module):
+    """Its last layer reads the size of the images, which no tap hands on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 3, 2, 1)
+        self.b = nn.Conv2d(4, 4, 3, 2, 1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[-1]
+        return self.fc(self.b(self.a(x)).mean((2, 3)) * size)
+
+
+def test_what_cannot_be_cut_out_is_refused_with_the_reason() -> None:
+    blocks = TeacherBlocks(Untraceable(), propose(Untraceable(), 16, ["a", "b"]))
+    with pytest.raises(UsageError, match=r"tracing its forward, but that of Untraceable is no fixed graph around a, b"):
+        blocks.block(1)
+    blocks = TeacherBlocks(Passing(), propose(Passing(), 16, ["a", "b"]))
+    assert isinstance(blocks.block(2), nn.Module)
+    with pytest.raises(UsageError, match=r"the images' shape or value is used between b and the output as well"):
+        blocks.head()
+    for i in (0, 3):
+        with pytest.raises(IndexError, match="2 blocks: 1 to 2"):
+            blocks.block(i)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distilnas.errors import UsageError
-from distilnas.teachers.layouts import Layout, read
+from distilnas.networks.layouts import Layout
+from distilnas.teachers.layouts import read
 
 SIZES = st.integers(1, 4)
 

@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
-from distilnas.teachers.layouts import Layout
+from distilnas.networks.layouts import Layout
 from distilnas.teachers.partition import Partition, Tap, possible_taps, propose
 
 

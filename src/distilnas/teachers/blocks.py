@@ -1,6 +1,6 @@
 """The frozen teacher as a source of features: Y_0 = images, Y_i = output of block i (section 3.2 of the paper)."""
 
-import inspect
+import copy
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from distilnas.errors import UsageError, nearest
+from distilnas.networks.cut import as_module, between, trace
 from distilnas.teachers.hooks import capture, resume
 from distilnas.teachers.partition import Partition
 
@@ -43,6 +44,7 @@ class TeacherBlocks(nn.Module):
         self._parts = tuple(model.modules())
         self._rests: dict[int, fx.Graph | None] = {}
         self._prefixes: dict[int, _Prefix] = {}
+        self._traced: fx.Graph | None = None
         super().train(False)
 
     @property
@@ -103,6 +105,22 @@ class TeacherBlocks(nn.Module):
             return self._run_whole(i, feature, like_images)
         return self._run_rest(rest, i, feature, like_images)
 
+    def block(self, i: int, *, share: bool = False) -> fx.GraphModule:
+        """Block i (1 to N) cut out of the teacher: a module from the output of tap i - 1 (block 1: images) to tap i's.
+
+        It takes and gives what the modules at the taps do: the teacher's raw layout, prefix tokens included. Its
+        modules are called as in the teacher. ``share``: they are the teacher's own, frozen; otherwise copies, free to
+        be trained. In eval mode, like the teacher. Raises ``UsageError`` where the block needs more than the output of
+        the tap before, or the network cannot be traced.
+        """
+        if not 1 <= i <= self.num_blocks:
+            raise IndexError(f"block {i} of a teacher with {self.num_blocks} blocks: 1 to {self.num_blocks}")
+        return self._cut(self._paths[i - 2] if i > 1 else None, self._paths[i - 1], share)
+
+    def head(self, *, share: bool = False) -> fx.GraphModule:
+        """What follows the last tap, from its output to the logits, cut out as ``block`` does."""
+        return self._cut(self._paths[-1], None, share)
+
     def describe(self, count_macs: CountMacs | None = None) -> list[dict[str, Any]]:
         """One row a block: block (from 1), path, channels, height, width, reduction, stride.
 
@@ -129,6 +147,16 @@ class TeacherBlocks(nn.Module):
                 before = upto
         return rows
 
+    def _cut(self, start: str | None, end: str | None, share: bool) -> fx.GraphModule:
+        self._stay_frozen()
+        module = as_module(self.model, between(self._graph(), start, end)).eval()
+        return module if share else copy.deepcopy(module).requires_grad_(True)
+
+    def _graph(self) -> fx.Graph:
+        if self._traced is None:
+            self._traced = trace(self.model, self._paths)
+        return self._traced
+
     def _stay_frozen(self) -> None:
         if any(part.training for part in self._parts):
             self.model.eval()
@@ -137,10 +165,9 @@ class TeacherBlocks(nn.Module):
         """The graph of what follows tap ``i``, or None where it cannot be had, and the output: here from the whole."""
         output = self._run_whole(i, feature, like_images)
         try:
-            graph = _Tracer(self._paths).trace(self.model, concrete_args=_defaults(self.model.forward))
-            rest = _after(graph, self._paths[i - 1])
+            rest = between(self._graph(), self._paths[i - 1], None)
             difference = (self._run_rest(rest, i, feature, like_images) - output).norm()
-        except Exception as error:  # stand-ins run through the network's own code: anything may be raised
+        except Exception as error:  # the part may run otherwise than the whole: anything may be raised
             _log.info(
                 "what follows %s runs with the whole teacher: %s", self._paths[i - 1], str(error).partition("\n")[0]
             )
@@ -197,38 +224,6 @@ def _repeated(tensor: Tensor, batch: int) -> Tensor:
     if batch % len(tensor):
         raise ValueError(f"{batch} features do not belong to {len(tensor)} images: give as many, or k times as many")
     return tensor if len(tensor) == batch else tensor.repeat(batch // len(tensor), *(1,) * (tensor.ndim - 1))
-
-
-class _Tracer(fx.Tracer):
-    """Opens only the modules around taps; all others stay whole, so that their own control flow is no obstacle."""
-
-    def __init__(self, paths: list[str]) -> None:
-        super().__init__()
-        self._opened = {path[:dot] for path in paths for dot, letter in enumerate(path) if letter == "."}
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_qualified_name not in self._opened
-
-
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Optional arguments of ``function``: fixed to their defaults, they are no inputs of its graph."""
-    parameters = inspect.signature(function).parameters
-    return {name: entry.default for name, entry in parameters.items() if entry.default is not inspect.Parameter.empty}
-
-
-def _after(graph: fx.Graph, path: str) -> fx.Graph:
-    """The part of ``graph`` after the call of the module at ``path``, whose only input is that module's output.
-
-    Raises ``LookupError`` when the module is not called as a whole, or when a later step uses more than its output.
-    """
-    nodes = list(graph.nodes)
-    calls = {node.target: at for at, node in enumerate(nodes) if node.op == "call_module"}
-    at = calls[path]
-    rest = fx.Graph()
-    known = {nodes[at]: rest.placeholder("feature")}
-    for node in nodes[at + 1 :]:
-        known[node] = rest.node_copy(node, known.__getitem__)
-    return rest
 
 
 class _Trunk(nn.Module):

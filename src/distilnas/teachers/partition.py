@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from distilnas.errors import UsageError, nearest
-from distilnas.teachers.layouts import Layout
+from distilnas.networks.layouts import Layout
+from distilnas.networks.parent import Border
 from distilnas.teachers.policies import depth_taps, equal_run, resolution_taps, stage_taps
 from distilnas.teachers.probe import Call, Probe
 
@@ -83,6 +84,14 @@ class Partition:
         heights = [self.image_shape[1], *(tap.height for tap in self.taps)]
         return tuple(max(1, round(before / after)) for before, after in pairwise(heights))
 
+    @property
+    def borders(self) -> tuple[Border, ...]:
+        """Where the parts of a student meet that is made of this teacher's parts."""
+        return tuple(
+            Border(path=tap.path, channels=tap.channels, height=tap.height, width=tap.width, layout=tap.layout)
+            for tap in self.taps
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As data for JSON; ``from_dict`` reads it back."""
         return {
@@ -120,10 +129,9 @@ def propose(
             f"partition policy {policy!r} is unknown (or a list of module paths): "
             f"{nearest(policy, ('auto', *_POLICIES))}"
         )
-    probe = _probe(model, image_size, in_channels)
+    probe = look_at(model, image_size, in_channels)
     used, calls = _choose(model, probe, policy)
-    _check_blocks(model, probe, calls, used)
-    return Partition(taps=tuple(_tap(call, probe) for call in calls), policy=used, image_shape=probe.image_shape)
+    return partition_at(model, probe, calls, used)
 
 
 def possible_taps(model: nn.Module, image_size: int | tuple[int, int], *, in_channels: int = 3) -> tuple[Tap, ...]:
@@ -131,11 +139,12 @@ def possible_taps(model: nn.Module, image_size: int | tuple[int, int], *, in_cha
 
     Raises ``UsageError`` as ``propose`` where the network itself is the reason.
     """
-    probe = _probe(model, image_size, in_channels)
+    probe = look_at(model, image_size, in_channels)
     return tuple(_tap(call, probe) for call in probe.calls.values() if call.path and call.cut and call.shape)
 
 
-def _probe(model: nn.Module, image_size: int | tuple[int, int], in_channels: int) -> Probe:
+def look_at(model: nn.Module, image_size: int | tuple[int, int], in_channels: int) -> Probe:
+    """Probe of a ``model`` that may be a teacher; raises ``UsageError`` as ``propose`` where it may not."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width, in_channels) < 1:
         raise UsageError(f"image size and channels are positive, got {height} x {width} with {in_channels} channels.")
@@ -149,6 +158,12 @@ def _probe(model: nn.Module, image_size: int | tuple[int, int], in_channels: int
             "a teacher's modules must be open to hooks, TorchScript's are not: give the module it came from."
         )
     return Probe(model, (in_channels, height, width))
+
+
+def partition_at(model: nn.Module, probe: Probe, calls: list[Call], policy: str) -> Partition:
+    """Partition of ``model`` at ``calls``; raises ``UsageError`` as ``propose`` for blocks that cannot be used."""
+    _check_blocks(model, probe, calls, policy)
+    return Partition(taps=tuple(_tap(call, probe) for call in calls), policy=policy, image_shape=probe.image_shape)
 
 
 def _choose(model: nn.Module, probe: Probe, policy: str | Sequence[str]) -> tuple[str, list[Call]]:

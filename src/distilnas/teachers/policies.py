@@ -69,7 +69,7 @@ def equal_run(probe: Probe) -> list[Call]:
     """The longest run of neighbouring units of equal (C, H, W) and layout, each composite and a cut; may be empty."""
     runs = [
         list(run)
-        for inner in _children(probe).values()
+        for inner in inner_calls(probe).values()
         for _, run in groupby((c for c in inner if c.composite and c.cut), key=lambda c: (c.shape, c.layout))
     ]
     return max(runs, key=len, default=[])
@@ -87,7 +87,7 @@ def _narrows(stem: Call, stage: Call) -> bool:
 
 
 def _units(probe: Probe) -> list[Call]:
-    children = _children(probe)
+    children = inner_calls(probe)
 
     def opens(call: Call) -> bool:
         inner = children[call.path]
@@ -108,7 +108,7 @@ def _differ(calls: Iterable[Call]) -> bool:
     return any(before.resolution != after.resolution for before, after in pairwise(calls))
 
 
-def _children(probe: Probe) -> dict[str, list[Call]]:
+def inner_calls(probe: Probe) -> dict[str, list[Call]]:
     """Called modules by the nearest called module around them (lists of modules are not called themselves)."""
     children: dict[str, list[Call]] = {path: [] for path in probe.calls}
     for call in probe.calls.values():

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
+from distilnas.networks.layouts import Layout
 from distilnas.runtime.skeletons import skeleton
 from distilnas.teachers.flow import Flow
 from distilnas.teachers.hooks import tensor_of, with_tensor
-from distilnas.teachers.layouts import Layout, Reading, read
+from distilnas.teachers.layouts import Reading, read
 
 _log = logging.getLogger(__name__)
 
