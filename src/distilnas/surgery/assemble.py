@@ -1,0 +1,178 @@
+"""A student put together unit by unit, each layer refitted on what the student itself computes up to there.
+
+What earlier cuts did to the features is known by then, so that every later linear layer, cut or not, can make up for
+part of it: it is fitted to what the teacher's layer gave out; the last one of a unit also makes up for what comes in by
+the shortcut around it, and for units behind it that are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distilnas.surgery.chain import Unit, run
+from distilnas.surgery.grafts import Cuttable, cut_unit, kept_rows
+from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_columns, rows_of, thinned
+from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
+from distilnas.surgery.taps import axes_to, call_order, convolved_norms, input_of, output_of, slopes
+
+Numbers = tuple[int, ...] | None
+"""What of a unit is kept: so many elements of each of its groups; None: it is left out."""
+
+_FLAT = 1e-3  # of the steepest channel's slope: channels below can't be corrected through it
+
+
+@torch.no_grad()
+def assemble(
+    units: Sequence[Unit], parts: Sequence[Sequence[Cuttable]], choice: Sequence[Numbers], batches: Sequence[Tensor]
+) -> list[nn.Module | None]:
+    """The student's form of each unit (None: left out), refitted in order on ``batches`` of images (B, C, H, W).
+
+    Features of all images before and after one unit are held, the teacher's and the student's. Units before the first
+    change are the teacher's, bit for bit.
+    """
+    taught = [images.to(memory_format=torch.channels_last) for images in batches]
+    own, changed = list(taught), False
+    students: list[nn.Module | None] = []
+    for i, (unit, numbers) in enumerate(zip(units, choice, strict=True)):
+        after = [unit.module(x) for x in taught]
+        if numbers is None:
+            students.append(None)
+            taught, changed = after, True
+            continue
+        changed = changed or _is_cut(parts[i], numbers) or _dropped_behind(choice, i) > 0
+        module = cut_unit(unit, parts[i], numbers)
+        if changed:
+            ahead = _ahead(units[i + 1 : i + 1 + _dropped_behind(choice, i)], after)
+            _UnitRefit(unit, module, _rows(parts[i], numbers)).run(taught, own, ahead)
+            own = [module(x) for x in own]
+        else:
+            own = after
+        students.append(module)
+        taught = after
+    return students
+
+
+def _ahead(dropped: Sequence[Unit], after: list[Tensor]) -> list[Tensor] | None:
+    """What the teacher's units that the student lacks behind this one would add to what it gives out."""
+    if not dropped:
+        return None
+    return [run([unit.module for unit in dropped], x) - x for x in after]
+
+
+def _is_cut(parts: Sequence[Cuttable], numbers: tuple[int, ...]) -> bool:
+    return any(part.graft(number) for part, number in zip(parts, numbers, strict=True))
+
+
+def _dropped_behind(choice: Sequence[Numbers], i: int) -> int:
+    rest = choice[i + 1 :]
+    return next((n for n, numbers in enumerate(rest) if numbers is not None), len(rest))
+
+
+def _rows(parts: Sequence[Cuttable], numbers: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Rows that cut layers still write, by path."""
+    rows: dict[str, np.ndarray] = {}
+    for part, number in zip(parts, numbers, strict=True):
+        graft = part.graft(number)
+        rows |= kept_rows(part.group, graft) if graft else {}
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class _UnitRefit:
+    """``module``, the student's form of ``unit``, whose cut layers still write ``rows``; it is changed in place."""
+
+    unit: Unit
+    module: nn.Module
+    rows: Mapping[str, np.ndarray]
+
+    def run(self, taught: list[Tensor], own: list[Tensor], ahead: list[Tensor] | None) -> None:
+        """Refit layer after layer, batch norms behind what can't be refitted in between.
+
+        ``taught``, ``own``: what teacher and student read here; ``ahead``: what is wanted beyond the unit's output.
+        """
+        order = call_order(self.module, own[0][:2])
+        norms = convolved_norms(self.module, own[0][:2])
+        linear = [path for path in order if _can_refit(self.module.get_submodule(path))]
+        behind = {norms[path] for path in linear if path in norms}
+        for path in order:
+            if path in linear:
+                extra = self._extra(path, taught, own, ahead) if path == linear[-1] else None
+                self._refit(path, norms.get(path), taught, own, extra)
+            elif path in self._norms(order) and path not in behind:
+                _measure_norm(self.module, path, own)
+
+    def _norms(self, order: list[str]) -> list[str]:
+        return [path for path in order if isinstance(self.module.get_submodule(path), nn.modules.batchnorm._BatchNorm)]
+
+    def _refit(
+        self, path: str, norm: str | None, taught: list[Tensor], own: list[Tensor], extra: list[Tensor] | None
+    ) -> None:
+        layer, start = self.module.get_submodule(path), matrix_of(self.module.get_submodule(path))
+        halves = [MomentSum(num_columns(layer), len(start)) for _ in range(2)]
+        most = PER_COLUMN * (num_columns(layer) + 1) / sum(map(len, own))
+        for at, (x, y) in enumerate(zip(taught, own, strict=True)):
+            targets = rows_of(layer, self._wanted(path, x, None if extra is None else extra[at]))
+            samples = columns_of(layer, input_of(self.module, path, y))
+            step = thinned(len(samples), max(1, round(most * len(x))))
+            halves[at % 2].add(samples[step], targets[step])
+        fit = fit_held_out([(half.moment(), half.cross()) for half in halves if half.samples], start)
+        if norm is not None:  # its mean is the teacher's before the constant goes there
+            self._norm_as_taught(norm, path)
+        set_map(layer, fit, self.module.get_submodule(norm) if norm else None)
+
+    def _wanted(self, path: str, x: Tensor, extra: Tensor | None) -> Tensor:
+        """What the teacher's layer writes of what is left of it, with ``extra``."""
+        target = output_of(self.unit.module, path, x)
+        if extra is not None:
+            target = target + extra
+        if path not in self.rows:
+            return target
+        kept = torch.from_numpy(self.rows[path]).to(target.device)
+        return target.index_select(-1 if isinstance(self.unit.module.get_submodule(path), nn.Linear) else 1, kept)
+
+    def _extra(self, path: str, taught: list[Tensor], own: list[Tensor], ahead: list[Tensor] | None) -> list[Tensor] | None:
+        """What the unit's last layer should write beyond the teacher's; None for nothing, or where it has no say."""
+        if not self.unit.droppable and ahead is None:
+            return None
+        few = taught[0][:2]
+        slope = slopes(self.unit.module, path, few)
+        if slope is None:
+            return None
+        inverse = torch.where(slope.abs() > _FLAT * slope.abs().max(), 1 / slope, 0)
+        axes = axes_to(self.unit.module(few), output_of(self.unit.module, path, few))
+        assert axes is not None
+        missing = [x - y if self.unit.droppable else 0.0 for x, y in zip(taught, own, strict=True)]
+        if ahead is not None:
+            missing = [lack + more for lack, more in zip(missing, ahead, strict=True)]
+        return [lack.permute(axes) * inverse for lack in missing if isinstance(lack, Tensor)]
+
+    def _norm_as_taught(self, norm: str, path: str) -> None:
+        mean = self.unit.module.get_submodule(norm).running_mean
+        assert isinstance(mean, Tensor)
+        if path in self.rows:
+            mean = mean[torch.from_numpy(self.rows[path]).to(mean.device)]
+        self.module.get_submodule(norm).running_mean.copy_(mean)  # type: ignore[union-attr,operator]
+
+
+def _can_refit(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+
+
+def _measure_norm(module: nn.Module, path: str, own: list[Tensor]) -> None:
+    """Mean and variance (of all samples, unbiased) that the batch norm at ``path`` reads."""
+    norm = module.get_submodule(path)
+    if not isinstance(norm.running_mean, Tensor):
+        return
+    number, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for x in own:
+        y = input_of(module, path, x).transpose(0, 1).flatten(1)
+        number += y.shape[1]
+        total = total + y.sum(1, dtype=torch.float64)
+        squares = squares + y.double().square().sum(1)
+    mean = total / number
+    variance = (squares / number - mean.square()).clamp_min(0) * (number / max(1, number - 1))
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)  # type: ignore[union-attr,operator]

@@ -1,0 +1,144 @@
+"""A frozen teacher as a chain of units, and copies of its units that are quick to run."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from distilnas.networks.cut import as_module, between, trace
+from distilnas.teachers.layouts import Layout
+from distilnas.surgery.groups import InnerGroup, inner_groups
+from distilnas.surgery.taps import convolved_norms
+from distilnas.teachers.units import Units
+
+_SAME = 1e-3  # relative difference of a fused unit's output, from rounding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unit:
+    """One part of the teacher that may be cut inside, or left out where ``droppable``.
+
+    ``name``: path of the module at its end, "head" for what follows the last. ``block``: number of the block it is in.
+    ``module``: the teacher's own modules under their dotted names, frozen; it must not be changed. ``in_shape``,
+    ``out_shape``: of one image, without batch. ``layout``: of what it gives out.
+    """
+
+    name: str
+    block: int
+    module: nn.Module
+    groups: tuple[InnerGroup, ...]
+    droppable: bool
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    layout: Layout
+
+    def example(self) -> Tensor:
+        """An input of zeros for two images, to see by it how the unit computes."""
+        parameter = next(self.module.parameters(), torch.empty(0))
+        return torch.zeros(2, *self.in_shape, device=parameter.device, dtype=parameter.dtype)
+
+    def copy(self) -> nn.Module:
+        """The unit as a module of its own, free to be changed; still in eval mode and without gradients."""
+        return copy.deepcopy(self.module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """Where a unit ends: the module at ``path``, in block number ``block``; ``droppable``: it adds to its input."""
+
+    path: str
+    block: int
+    droppable: bool
+    layout: Layout = Layout()
+
+
+def ends_of(units: Units) -> tuple[End, ...]:
+    """The units of a proposed partition one by one; its tail is left to the head."""
+    ends: list[End] = []
+    for number, (block, tap) in enumerate(zip(units.blocks, units.partition.taps, strict=True)):
+        if block.role == "tail":
+            continue
+        parts = block.units[-1:] if block.role == "stem" else block.units
+        last = parts[-1].path if parts[-1].path.startswith(f"{tap.path}.") and block.role == "body" else tap.path
+        inside = [(unit.path, unit.removable) for unit in parts[:-1]] + [(last, parts[-1].removable)]
+        ends += [End(path=path, block=number, droppable=free, layout=tap.layout) for path, free in inside]
+    return tuple(ends)
+
+
+def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int, int]) -> tuple[Unit, ...]:
+    """``model`` (in eval mode) as units that end at ``ends``, and the head behind them, a block of its own.
+
+    The first unit and the head are never left out, others only where they give out the shape that they take. Raises
+    ``UsageError`` where the network can't be cut or traced there.
+    """
+    model = model.eval().requires_grad_(False)
+    graph = trace(model, [end.path for end in ends])
+    borders = [None, *(end.path for end in ends), None]
+    modules = [as_module(model, between(graph, a, b)).eval() for a, b in pairwise(borders)]
+    image = torch.zeros(1, *image_shape)
+    groups = inner_groups(model, image, [[name for name, _ in module.named_modules()] for module in modules])
+    head = End(path="head", block=ends[-1].block + 1, droppable=False)
+    units, x = [], image.to(next(model.parameters()).device)
+    for i, (end, module) in enumerate(zip((*ends, head), modules, strict=True)):
+        with torch.no_grad():
+            y = module(x)
+        units.append(
+            Unit(
+                name=end.path,
+                block=end.block,
+                module=module,
+                groups=groups[i],
+                droppable=i > 0 and end.droppable and x.shape == y.shape,
+                in_shape=tuple(x.shape[1:]),
+                out_shape=tuple(y.shape[1:]),
+                layout=end.layout,
+            )
+        )
+        x = y
+    return tuple(units)
+
+
+def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """``x`` through all of ``modules``."""
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def quick(module: nn.Module, sample: Tensor, dtype: torch.dtype) -> nn.Module:
+    """A copy of ``module`` (eval mode) for many forwards: batch norms folded, channels last, in ``dtype``.
+
+    ``sample`` (float32) is an input to find out by which batch norms follow convolutions, and to check the result.
+    """
+    module = copy.deepcopy(module).requires_grad_(False)
+    with torch.no_grad():
+        expected = module(sample)
+        folded = _folded(copy.deepcopy(module), sample)
+        same = (folded(sample) - expected).norm() <= _SAME * expected.norm()
+    return _channels_last(folded if same else module).to(dtype)
+
+
+def _folded(module: nn.Module, sample: Tensor) -> nn.Module:
+    """``module`` with each batch norm whose input is a convolution's output folded into that convolution."""
+    for convolution, norm in convolved_norms(module, sample).items():
+        at = module.get_submodule(norm)
+        rest = at.act if isinstance(at, BatchNormAct2d) else nn.Identity()
+        fused = fuse_conv_bn_eval(module.get_submodule(convolution), at)  # type: ignore[arg-type]
+        _replace(module, convolution, fused)
+        _replace(module, norm, rest)
+    return module
+
+
+def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
+    owner, _, name = path.rpartition(".")
+    setattr(module.get_submodule(owner), name, new)
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    """Weights of convolutions in the layout that processors like; linear layers as they are."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
