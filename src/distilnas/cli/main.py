@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from distilnas.cli import bench, config, doctor, plan, profile, rank, run, steps, zoo
+from distilnas.cli import bench, config, doctor, plan, profile, rank, run, shrink, steps, zoo
 from distilnas.cli.console import error_console
 from distilnas.errors import DistilnasError
 from distilnas.version import __version__
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("shrink")(shrink.shrink)
 app.command("run")(run.run)
 for verb in steps.VERBS:
     app.command(verb.__name__)(verb)

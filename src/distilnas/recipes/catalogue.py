@@ -18,13 +18,17 @@ from distilnas.recipes.rank.settings import RankSettings
 from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.retrain.steps import RETRAINING
 from distilnas.recipes.settings import Settings
+from distilnas.recipes.shrink.recipe import SHRINK
+from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.truth.settings import TruthSettings
 from distilnas.recipes.truth.steps import run_truth
 from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
 
-AnySettings = Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings
+AnySettings = (
+    Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings | ShrinkSettings
+)
 _RECIPES: Mapping[str, tuple[type[Any], Any]] = {
     "dna": (Settings, DNA.run),
     "dnad": (DnadSettings, DNAD.run),
@@ -32,6 +36,7 @@ _RECIPES: Mapping[str, tuple[type[Any], Any]] = {
     "progressive": (ProgressiveSettings, run_progressive),
     "rank": (RankSettings, run_rank),
     "truth": (TruthSettings, run_truth),
+    "shrink": (ShrinkSettings, SHRINK.run),
 }
 
 

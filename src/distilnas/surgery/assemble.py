@@ -5,6 +5,8 @@ part of it: it is fitted to what the teacher's layer gave out; the last one of a
 the shortcut around it, and for units behind it that are left out.
 """
 
+import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,47 +14,53 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distilnas.networks.plan import Skip
 from distilnas.surgery.chain import Unit, run
+from distilnas.surgery.exits import fit_head
 from distilnas.surgery.grafts import Cuttable, cut_unit, kept_rows
+from distilnas.surgery.library import Choice, Library
 from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_columns, rows_of, thinned
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
 from distilnas.surgery.taps import axes_to, call_order, convolved_norms, input_of, output_of, slopes
-
-Numbers = tuple[int, ...] | None
-"""What of a unit is kept: so many elements of each of its groups; None: it is left out."""
 
 _FLAT = 1e-3  # of the steepest channel's slope: channels below can't be corrected through it
 
 
 @torch.no_grad()
-def assemble(
-    units: Sequence[Unit], parts: Sequence[Sequence[Cuttable]], choice: Sequence[Numbers], batches: Sequence[Tensor]
-) -> list[nn.Module | None]:
-    """The student's form of each unit (None: left out), refitted in order on ``batches`` of images (B, C, H, W).
+def assemble(library: Library, choice: Choice, batches: Sequence[Tensor]) -> list[nn.Module]:
+    """The student's units in a row (`Skip` where one is left out), refitted in order on ``batches`` of images.
 
-    Features of all images before and after one unit are held, the teacher's and the student's. Units before the first
-    change are the teacher's, bit for bit.
+    Features of all images (B, C, H, W) before and after one unit are held, the teacher's and the student's. Units
+    before the first change are the teacher's, bit for bit. Behind an early end stands its new classifier.
     """
     taught = [images.to(memory_format=torch.channels_last) for images in batches]
     own, changed = list(taught), False
-    students: list[nn.Module | None] = []
-    for i, (unit, numbers) in enumerate(zip(units, choice, strict=True)):
+    students: list[nn.Module] = []
+    for i, numbers in enumerate(choice.kept):
+        unit = library.units[i]
         after = [unit.module(x) for x in taught]
         if numbers is None:
-            students.append(None)
+            students.append(Skip())
             taught, changed = after, True
             continue
-        changed = changed or _is_cut(parts[i], numbers) or _dropped_behind(choice, i) > 0
-        module = cut_unit(unit, parts[i], numbers)
+        dropped = _dropped_behind(library.units, choice, i)
+        changed = changed or bool(dropped) or _is_cut(library.parts[i], numbers)
+        module = cut_unit(unit, library.parts[i], numbers)
         if changed:
-            ahead = _ahead(units[i + 1 : i + 1 + _dropped_behind(choice, i)], after)
-            _UnitRefit(unit, module, _rows(parts[i], numbers)).run(taught, own, ahead)
-            own = [module(x) for x in own]
-        else:
-            own = after
+            refit = _UnitRefit(unit, module, _rows(library.parts[i], numbers))
+            refit.run(taught, own, _ahead(dropped, after))
+        own = [module(x) for x in own] if changed else after
         students.append(module)
         taught = after
+    if choice.early:
+        students.append(_early_head(library, len(choice.kept) - 1, taught, own))
     return students
+
+
+def _early_head(library: Library, last: int, taught: list[Tensor], own: list[Tensor]) -> nn.Module:
+    rest = [unit.module for unit in library.units[last + 1 :]]
+    head = copy.deepcopy(library.heads[last])
+    return fit_head(head, [head.pooled(x) for x in own], [run(rest, x) for x in taught])
 
 
 def _ahead(dropped: Sequence[Unit], after: list[Tensor]) -> list[Tensor] | None:
@@ -66,9 +74,9 @@ def _is_cut(parts: Sequence[Cuttable], numbers: tuple[int, ...]) -> bool:
     return any(part.graft(number) for part, number in zip(parts, numbers, strict=True))
 
 
-def _dropped_behind(choice: Sequence[Numbers], i: int) -> int:
-    rest = choice[i + 1 :]
-    return next((n for n, numbers in enumerate(rest) if numbers is not None), len(rest))
+def _dropped_behind(units: Sequence[Unit], choice: Choice, i: int) -> list[Unit]:
+    behind = itertools.takewhile(lambda pair: pair[1] is None, zip(units[i + 1 :], choice.kept[i + 1 :], strict=False))
+    return [unit for unit, _ in behind]
 
 
 def _rows(parts: Sequence[Cuttable], numbers: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -133,7 +141,9 @@ class _UnitRefit:
         kept = torch.from_numpy(self.rows[path]).to(target.device)
         return target.index_select(-1 if isinstance(self.unit.module.get_submodule(path), nn.Linear) else 1, kept)
 
-    def _extra(self, path: str, taught: list[Tensor], own: list[Tensor], ahead: list[Tensor] | None) -> list[Tensor] | None:
+    def _extra(
+        self, path: str, taught: list[Tensor], own: list[Tensor], ahead: list[Tensor] | None
+    ) -> list[Tensor] | None:
         """What the unit's last layer should write beyond the teacher's; None for nothing, or where it has no say."""
         if not self.unit.droppable and ahead is None:
             return None

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from distilnas.networks.cut import as_module, between, trace
-from distilnas.teachers.layouts import Layout
+from distilnas.networks.layouts import Layout
+from distilnas.networks.parent import Border
 from distilnas.surgery.groups import InnerGroup, inner_groups
 from distilnas.surgery.taps import convolved_norms
 from distilnas.teachers.units import Units
@@ -49,12 +50,11 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """Where a unit ends: the module at ``path``, in block number ``block``; ``droppable``: it adds to its input."""
+    """The ``border`` at which a unit ends, in block number ``block``; ``droppable``: the unit adds to its input."""
 
-    path: str
+    border: Border
     block: int
     droppable: bool
-    layout: Layout = Layout()
 
 
 def ends_of(units: Units) -> tuple[End, ...]:
@@ -63,40 +63,44 @@ def ends_of(units: Units) -> tuple[End, ...]:
     for number, (block, tap) in enumerate(zip(units.blocks, units.partition.taps, strict=True)):
         if block.role == "tail":
             continue
-        parts = block.units[-1:] if block.role == "stem" else block.units
-        last = parts[-1].path if parts[-1].path.startswith(f"{tap.path}.") and block.role == "body" else tap.path
-        inside = [(unit.path, unit.removable) for unit in parts[:-1]] + [(last, parts[-1].removable)]
-        ends += [End(path=path, block=number, droppable=free, layout=tap.layout) for path, free in inside]
+        border = Border(path=tap.path, channels=tap.channels, height=tap.height, width=tap.width, layout=tap.layout)
+        if block.role == "stem":
+            ends.append(End(border=border, block=number, droppable=False))
+            continue
+        for unit in block.units:
+            beside = unit is block.units[-1] and not unit.path.startswith(f"{tap.path}.")
+            path = tap.path if beside else unit.path
+            ends.append(End(border=replace(border, path=path), block=number, droppable=unit.removable))
     return tuple(ends)
 
 
 def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int, int]) -> tuple[Unit, ...]:
-    """``model`` (in eval mode) as units that end at ``ends``, and the head behind them, a block of its own.
+    """``model`` (set to eval mode and frozen) as units that end at ``ends``, and the head behind them, its own block.
 
     The first unit and the head are never left out, others only where they give out the shape that they take. Raises
     ``UsageError`` where the network can't be cut or traced there.
     """
     model = model.eval().requires_grad_(False)
-    graph = trace(model, [end.path for end in ends])
-    borders = [None, *(end.path for end in ends), None]
-    modules = [as_module(model, between(graph, a, b)).eval() for a, b in pairwise(borders)]
+    paths = [end.border.path for end in ends]
+    graph = trace(model, paths)
+    modules = [as_module(model, between(graph, a, b)).eval() for a, b in pairwise([None, *paths, None])]
     image = torch.zeros(1, *image_shape)
     groups = inner_groups(model, image, [[name for name, _ in module.named_modules()] for module in modules])
-    head = End(path="head", block=ends[-1].block + 1, droppable=False)
-    units, x = [], image.to(next(model.parameters()).device)
-    for i, (end, module) in enumerate(zip((*ends, head), modules, strict=True)):
+    x = image.to(next(model.parameters()).device)
+    units = []
+    for i, (end, module) in enumerate(zip((*ends, None), modules, strict=True)):
         with torch.no_grad():
             y = module(x)
         units.append(
             Unit(
-                name=end.path,
-                block=end.block,
+                name=end.border.path if end else "head",
+                block=end.block if end else ends[-1].block + 1,
                 module=module,
                 groups=groups[i],
-                droppable=i > 0 and end.droppable and x.shape == y.shape,
+                droppable=i > 0 and end is not None and end.droppable and x.shape == y.shape,
                 in_shape=tuple(x.shape[1:]),
                 out_shape=tuple(y.shape[1:]),
-                layout=end.layout,
+                layout=end.border.layout if end else Layout(),
             )
         )
         x = y

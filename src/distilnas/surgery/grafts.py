@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from distilnas.surgery.chain import Unit
@@ -82,7 +81,7 @@ def make_grafts(
 def cut_unit(unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int]) -> nn.Module:
     """A copy of ``unit`` that keeps so many elements of each of its groups ``parts``."""
     module = unit.copy()
-    norms = convolved_norms(unit.module, unit.example()) if any(p.graft(n) for p, n in zip(parts, numbers)) else {}
+    norms = convolved_norms(unit.module, unit.example())
     rows: dict[str, np.ndarray] = {}
     for part, number in zip(parts, numbers, strict=True):
         graft = part.graft(number)

@@ -67,7 +67,9 @@ def inner_groups(model: nn.Module, image: Tensor, units: Sequence[Iterable[str]]
     inner: list[list[InnerGroup]] = [[] for _ in names]
     found, called = _all_groups(model, image)
     for group in _joined(found):
-        home = next((i for i, unit in enumerate(names) if all(_module(part.path, called) in unit for part in group)), None)
+        home = next(
+            (i for i, unit in enumerate(names) if all(_module(part.path, called) in unit for part in group)), None
+        )
         if home is not None and (record := _record(group, called)):
             inner[home].append(record)
     return tuple(tuple(sorted(groups, key=lambda group: called[group.name])) for groups in inner)

@@ -1,6 +1,6 @@
 """Second moments of what linear layers read, taken in one pass over images: all that refits need to know of them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -95,57 +95,38 @@ class MomentSum:
 
 
 def thinned(samples: int, most: int) -> slice:
-    """Every so-many-th of ``samples``, so that at most ``most`` are left; an odd step, not to hit one column of maps."""
+    """Every so-many-th of ``samples``, at most ``most`` of them; an odd step, not to hit one column of maps."""
     step = max(1, -(-samples // max(1, most)))
     return slice(None, None, step + (step % 2 == 0))
 
 
 def take_moments(
-    model: Callable[[Tensor], Any],
-    layers: Mapping[str, nn.Module],
-    batches: Sequence[Tensor] | Callable[[], Iterable[Tensor]],
-    *,
-    num_images: int,
-    limit_bytes: int = 2**30,
-    per_column: int = PER_COLUMN,
+    model: Callable[[Tensor], Any], layers: Mapping[str, nn.Module], batches: Sequence[Tensor]
 ) -> dict[str, Moment]:
-    """The moment of what each of ``layers`` (inside ``model``) reads while ``model`` runs on ``batches``.
+    """The moment of what each of ``layers`` (inside ``model``) reads while ``model`` runs on ``batches`` of images.
 
-    ``batches`` can be gone through more than once; ``num_images`` is how many they hold. Layers whose matrices do not
-    fit into ``limit_bytes`` together are taken in turns, a pass each. Of maps with many places only ``per_column``
-    samples a column are used, evenly spread.
+    Of maps with many places only `PER_COLUMN` samples a column are used, evenly spread. Memory is that of the matrices,
+    `moment_bytes` each, whatever the number of images.
     """
-    moments: dict[str, Moment] = {}
-    for names in _turns(layers, limit_bytes):
-        sums = {name: MomentSum(num_columns(layers[name])) for name in names}
-        with ExitStack() as stack, torch.no_grad():
-            for name in names:
-                most = per_column * (num_columns(layers[name]) + 1) / num_images
-                hook = partial(_read, sums[name], most)
-                stack.enter_context(layers[name].register_forward_pre_hook(hook))
-            for images in batches() if callable(batches) else batches:
-                model(images)
-        moments |= {name: total.moment() for name, total in sums.items()}
-    return moments
+    sums = {name: MomentSum(num_columns(layer)) for name, layer in layers.items()}
+    images = sum(map(len, batches))
+    with ExitStack() as stack, torch.no_grad():
+        for name, layer in layers.items():
+            most = PER_COLUMN * (num_columns(layer) + 1) / images
+            stack.enter_context(layer.register_forward_pre_hook(partial(_read, sums[name], most)))
+        for batch in batches:
+            model(batch)
+    return {name: total.moment() for name, total in sums.items()}
+
+
+def moment_bytes(layer: nn.Module) -> int:
+    """What summing up the layer's moment takes."""
+    return 2 * _FLOAT64 * (num_columns(layer) + 1) ** 2
 
 
 def _read(total: MomentSum, most_per_image: float, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     samples = columns_of(layer, inputs[0])
     total.add(samples[thinned(len(samples), max(1, round(most_per_image * len(inputs[0]))))])
-
-
-def _turns(layers: Mapping[str, nn.Module], limit_bytes: int) -> list[list[str]]:
-    """Names of layers in groups whose matrices fit into the limit; one that alone does not is a group of its own."""
-    turns: list[list[str]] = [[]]
-    used = 0
-    for name, layer in layers.items():
-        size = 2 * _FLOAT64 * (num_columns(layer) + 1) ** 2
-        if turns[-1] and used + size > limit_bytes:
-            turns.append([])
-            used = 0
-        turns[-1].append(name)
-        used += size
-    return [turn for turn in turns if turn]
 
 
 def _padding(layer: nn.Conv2d) -> tuple[int, ...]:

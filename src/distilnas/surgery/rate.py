@@ -1,6 +1,6 @@
 """How much a candidate hurts: it alone in the teacher, divergence of the logits on held-out images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.surgery.chain import Unit, quick, run
-from distilnas.tables import CellRatings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
-    """``modules`` in the place of the teacher's units ``first`` to ``last`` (both included; none: they are left out)."""
+    """``modules`` in the place of the teacher's units ``first`` to ``last``, both included; none: they are left out."""
 
     first: int
     last: int
@@ -31,25 +31,25 @@ class Rating:
 
 
 @torch.no_grad()
-def rate(units: Sequence[Unit], trials: Sequence[Trial], batches: Iterable[Tensor], *, dtype: torch.dtype) -> list[Rating]:
+def rate(
+    units: Sequence[Unit],
+    trials: Sequence[Trial],
+    batches: Sequence[Tensor],
+    *,
+    dtype: torch.dtype = torch.float32,
+    progress: Progress | None = None,
+) -> list[Rating]:
     """Rate every trial on ``batches`` of held-out images (B, C, H, W), calculating in ``dtype``.
 
     The teacher runs once; for a trial only what follows it does. Memory is that of one batch.
     """
-    modules: list[nn.Module] = []
-    starts: list[list[tuple[int, tuple[nn.Module, ...]]]] = [[] for _ in units]
+    bench = _Bench(units, trials, batches[0][:2], dtype)
     divergences: list[list[np.ndarray]] = [[] for _ in trials]
-    for at, images in enumerate(batches):
-        if at == 0:
-            modules, starts = _prepare(units, trials, images[:2], dtype)
-        features = [images.to(dtype=dtype, memory_format=torch.channels_last)]
-        for module in modules:
-            features.append(module(features[-1]))
-        target = functional.log_softmax(features[-1].float(), 1)
-        for first, (feature, inside) in enumerate(zip(features, starts, strict=False)):
-            for number, parts in inside:
-                logits = run((*parts, *modules[trials[number].last + 1 :]), feature).float()
-                divergences[number].append(divergence(target, logits).double().cpu().numpy())
+    with (progress or SilentProgress()).task("rating candidates", len(batches)) as task:
+        for images in batches:
+            for number, values in bench.look(images.to(dtype=dtype, memory_format=torch.channels_last)):
+                divergences[number].append(values)
+            task.advance()
     return [_summary(values) for values in divergences]
 
 
@@ -58,21 +58,37 @@ def divergence(target: Tensor, logits: Tensor) -> Tensor:
     return (target.exp() * (target - functional.log_softmax(logits, 1))).sum(1)
 
 
-def _prepare(units, trials, sample, dtype):
-    modules, starts, x = [], [], sample.float()
-    for i, unit in enumerate(units):
-        modules.append(quick(unit.module, x, dtype))
-        inside = []
-        for number, trial in enumerate(trials):
-            if trial.first == i:
-                y, parts = x, []
-                for module in trial.modules:
-                    parts.append(quick(module, y, dtype))
-                    y = module(y)
-                inside.append((number, tuple(parts)))
-        starts.append(inside)
-        x = unit.module(x)
-    return modules, starts
+class _Bench:
+    """The teacher's units and all trials as quick copies."""
+
+    def __init__(self, units: Sequence[Unit], trials: Sequence[Trial], sample: Tensor, dtype: torch.dtype) -> None:
+        self._units: list[nn.Module] = []
+        self._trials: list[list[tuple[int, tuple[nn.Module, ...], int]]] = []  # by first unit: number, modules, last
+        x = sample.float()
+        for i, unit in enumerate(units):
+            self._units.append(quick(unit.module, x, dtype))
+            own = [(number, trial) for number, trial in enumerate(trials) if trial.first == i]
+            self._trials.append([(number, _quick_row(trial.modules, x, dtype), trial.last) for number, trial in own])
+            x = unit.module(x)
+
+    def look(self, images: Tensor) -> Iterator[tuple[int, np.ndarray]]:
+        """Number of each trial and its divergence on each image."""
+        features = [images]
+        for unit in self._units:
+            features.append(unit(features[-1]))
+        target = functional.log_softmax(features[-1].float(), 1)
+        for feature, trials in zip(features, self._trials, strict=False):
+            for number, modules, last in trials:
+                logits = run((*modules, *self._units[last + 1 :]), feature).float()
+                yield number, divergence(target, logits).double().cpu().numpy()
+
+
+def _quick_row(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype) -> tuple[nn.Module, ...]:
+    row = []
+    for module in modules:
+        row.append(quick(module, x, dtype))
+        x = module(x)
+    return tuple(row)
 
 
 def _summary(values: list[np.ndarray]) -> Rating:

@@ -1,0 +1,122 @@
+"""The best students of a library under limits, and the choice held against what they measure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from distilnas.errors import InfeasibleError
+from distilnas.solve import Limit, SearchProblem, Solution, diverse, explain_infeasible, solve
+from distilnas.surgery.assemble import assemble
+from distilnas.surgery.chain import run
+from distilnas.surgery.library import Choice, Library, Trunk, choice_in
+from distilnas.surgery.rate import divergence
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
+    """A student on paper: its ``choice``, its summed rating and costs, whether it is proved to be at its place."""
+
+    choice: Choice
+    solution: Solution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A student on held-out images: mean divergence of its logits from the teacher's, and top-1 in percent.
+
+    Each with its standard error; top-1 is None without labels.
+    """
+
+    divergence: float
+    divergence_stderr: float
+    top1: float | None = None
+    top1_stderr: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assembled:
+    """A student with its weights: ``modules`` in a row give logits for images."""
+
+    chosen: Chosen
+    modules: list[nn.Module]
+    measured: Measured
+
+
+def best_choices(trunks: Sequence[Trunk], limits: Sequence[Limit], k: int = 1) -> list[Chosen]:
+    """The ``k`` students with the lowest summed ratings of all ``trunks`` within ``limits``, best first.
+
+    Raises ``InfeasibleError`` when none keeps the limits; the message has the smallest value that can be reached.
+    """
+    return _merged(trunks, limits, lambda problem: solve(problem, limits, k))[:k]
+
+
+def different_choices(trunks: Sequence[Trunk], limits: Sequence[Limit], k: int, min_distance: int) -> list[Chosen]:
+    """Up to ``k`` students: the best of all, then the best that differ in ``min_distance`` blocks from it in kind."""
+
+    def search(problem: SearchProblem) -> list[Solution]:
+        return diverse(problem, limits, k, min(min_distance, len(problem.blocks)))
+
+    return _merged(trunks, limits, search)[:k]
+
+
+def measure(
+    library: Library, modules: Sequence[nn.Module], batches: Sequence[Tensor], labels: Tensor | None = None
+) -> Measured:
+    """Compare a student with the teacher on ``batches`` of images; ``labels`` (all images,) for top-1."""
+    with torch.no_grad():
+        teacher = torch.cat([run([unit.module for unit in library.units], images) for images in batches])
+        logits = torch.cat([run(modules, images) for images in batches])
+        values = divergence(functional.log_softmax(teacher.float(), 1), logits.float()).double()
+    top1 = None if labels is None else 100 * float((logits.argmax(1) == labels).double().mean())
+    error = None if top1 is None else (top1 * (100 - top1) / len(values)) ** 0.5
+    return Measured(
+        divergence=float(values.mean()),
+        divergence_stderr=float(values.std()) / len(values) ** 0.5,
+        top1=top1,
+        top1_stderr=error,
+    )
+
+
+def choose(
+    library: Library,
+    candidates: Sequence[Chosen],
+    calibration: Sequence[Tensor],
+    held_out: Sequence[Tensor],
+    labels: Tensor | None = None,
+) -> list[Assembled]:
+    """Assemble ``candidates`` and order them by what they measure on ``held_out`` batches, least divergence first.
+
+    Their ratings are sums over cuts that were rated one by one: the best sum need not be the best network.
+    """
+    built = []
+    for chosen in candidates:
+        modules = assemble(library, chosen.choice, calibration)
+        built.append(Assembled(chosen=chosen, modules=modules, measured=measure(library, modules, held_out, labels)))
+    return sorted(built, key=lambda one: one.measured.divergence)
+
+
+def _merged(
+    trunks: Sequence[Trunk], limits: Sequence[Limit], search: Callable[[SearchProblem], list[Solution]]
+) -> list[Chosen]:
+    """What ``search`` finds in every trunk, in one order."""
+    found: list[Chosen] = []
+    for trunk in trunks:
+        try:
+            solutions = search(trunk.problem)
+        except InfeasibleError:
+            continue
+        for solution in solutions:
+            choice = choice_in(trunk, [position.candidate for position in solution.positions])
+            found.append(Chosen(choice=choice, solution=solution))
+    if not found:
+        raise InfeasibleError(_why_not(trunks, limits))
+    return sorted(found, key=lambda one: one.solution.rating)
+
+
+def _why_not(trunks: Sequence[Trunk], limits: Sequence[Limit]) -> str:
+    """The message of the trunk that comes nearest."""
+    reasons = [explain_infeasible(trunk.problem, limits) for trunk in trunks]
+    return min(reasons, key=lambda reason: [float(reach.alone) for reach in reason.reaches]).message()

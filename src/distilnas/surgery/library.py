@@ -1,0 +1,235 @@
+"""The library of a teacher: every cut, every unit left out, every early end, each repaired and rated alone."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distilnas.costing.counters import count, count_params
+from distilnas.networks.parts import PooledClassifier
+from distilnas.runtime.progress import Progress, SilentProgress
+from distilnas.solve import BlockCandidates, CellCandidates, SearchProblem
+from distilnas.surgery.chain import Unit, run
+from distilnas.surgery.exits import fit_head, new_head
+from distilnas.surgery.families import MOST_CANDIDATES, BlockFamily, Measures, Numbers, thinned, unit_family
+from distilnas.surgery.grafts import Cuttable, cut_unit, make_grafts
+from distilnas.surgery.moments import moment_bytes, take_moments
+from distilnas.surgery.rate import Rating, Trial, rate
+
+RATIOS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
+MEASURES: Measures = {
+    "macs": lambda module, shape: count(module, shape).macs,
+    "params": lambda module, _shape: count_params(module),
+    "bytes": lambda module, _shape: sum(t.numel() * t.element_size() for t in module.state_dict().values()),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A student: what is kept of each unit (None: left out), and after which unit it ends early, if it does.
+
+    ``kept`` has one entry a unit, the head included, or ends with the unit that the new classifier follows.
+    """
+
+    kept: tuple[Numbers, ...]
+    early: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trunk:
+    """One exact search: all students that end early behind ``last`` (None: none of them does)."""
+
+    last: int | None
+    families: tuple[BlockFamily, ...]
+    problem: SearchProblem
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Library:
+    """``parts[unit]``: its cuttable groups; ``widths[unit][group][number]``, ``drops[units left out]`` (all of one
+    block), ``exits[unit]``: their ratings; ``heads[unit]``: the classifier of an early end behind it.
+    """
+
+    units: tuple[Unit, ...]
+    parts: tuple[tuple[Cuttable, ...], ...]
+    widths: tuple[tuple[Mapping[int, Rating], ...], ...]
+    drops: Mapping[tuple[int, ...], Rating]
+    exits: Mapping[int, Rating]
+    heads: Mapping[int, PooledClassifier]
+
+    def rating_of(self, choice: Choice) -> Rating:
+        """The sum that the search minimises, with its values batch by batch."""
+        parts = [
+            self.widths[i][g][number]
+            for i, numbers in enumerate(choice.kept)
+            for g, number in enumerate(numbers or ())
+            if number in self.widths[i][g]
+        ]
+        parts += [self.drops[dropped] for dropped in self.dropped(choice)]
+        parts += [self.exits[len(choice.kept) - 1]] if choice.early else []
+        batches = np.sum([part.batches for part in parts], axis=0) if parts else np.zeros(2)
+        stderr = float(batches.std(ddof=1) / np.sqrt(len(batches)))
+        return Rating(mean=float(np.sum([part.mean for part in parts])), stderr=stderr, batches=batches)
+
+    def dropped(self, choice: Choice) -> list[tuple[int, ...]]:
+        """Units left out, block by block."""
+        out = [i for i, numbers in enumerate(choice.kept) if numbers is None]
+        return [tuple(group) for _, group in itertools.groupby(out, key=lambda i: self.units[i].block)]
+
+    def whole(self) -> Choice:
+        """The teacher itself."""
+        return Choice(kept=tuple(tuple(part.options[0] for part in parts) for parts in self.parts))
+
+    def trunks(self, measures: Measures = MEASURES) -> tuple[Trunk, ...]:
+        """The searches that together hold every student of the library, the one without an early end first."""
+        families = self._families(measures)
+        trunks = [self._trunk(None, families, measures)]
+        return (*trunks, *(self._trunk(last, families, measures) for last in sorted(self.exits)))
+
+    def _families(self, measures: Measures) -> list[BlockFamily]:
+        families = []
+        for _, group in itertools.groupby(range(len(self.units)), key=lambda i: self.units[i].block):
+            inside = list(group)
+            means = {i: [{n: r.mean for n, r in rated.items()} for rated in self.widths[i]] for i in inside}
+            units = [unit_family(self.units[i], self.parts[i], means[i], measures) for i in inside]
+            most = int(MOST_CANDIDATES ** (1 / len(units)))
+            dropped = {
+                tuple(i - inside[0] for i in places): rating.mean
+                for places, rating in self.drops.items()
+                if places[0] in inside
+            }
+            name = self.units[inside[-1]].name
+            families.append(BlockFamily(name=name, units=tuple(thinned(unit, most) for unit in units), dropped=dropped))
+        return families
+
+    def _trunk(self, last: int | None, families: Sequence[BlockFamily], measures: Measures) -> Trunk:
+        if last is None:
+            problem = SearchProblem(blocks=tuple(family.candidates() for family in families))
+            return Trunk(last=None, families=tuple(families), problem=problem)
+        kept = tuple(families[: self.units[last].block - self.units[0].block + 1])
+        head = self.heads[last]
+        shape = self.units[last].out_shape
+        costs = {name: np.array([[measure(head, shape)]], dtype=np.int64) for name, measure in measures.items()}
+        cell = CellCandidates(name="early", width=0, ratings=np.array([self.exits[last].mean]), costs=costs)
+        end = BlockCandidates(name="early end", in_widths=(0,), cells=(cell,))
+        problem = SearchProblem(blocks=(*(family.candidates() for family in kept), end))
+        return Trunk(last=last, families=kept, problem=problem)
+
+
+def choice_in(trunk: Trunk, candidates: Sequence[int]) -> Choice:
+    """The student at these positions of the trunk's search."""
+    kept = [family.choice(number) for family, number in zip(trunk.families, candidates, strict=False)]
+    return Choice(kept=tuple(itertools.chain.from_iterable(kept)), early=trunk.last is not None)
+
+
+def build_library(
+    units: Sequence[Unit],
+    calibration: Sequence[Tensor],
+    rating: Sequence[Tensor],
+    *,
+    ratios: Sequence[float] = RATIOS,
+    dtype: torch.dtype = torch.float32,
+    limit_bytes: int = 2**30,
+    progress: Progress | None = None,
+) -> Library:
+    """Everything that ``units`` can become, from batches of images (B, C, H, W) as the teacher wants them, unlabelled.
+
+    ``calibration``: what closed forms are computed from; ``rating``: other images, on which every candidate is
+    rated alone, in ``dtype``. ``limit_bytes`` bounds the second moments that are held at a time. The same input gives
+    the same bits.
+    """
+    progress = progress or SilentProgress()
+    parts = _parts(units, calibration, ratios, limit_bytes, progress)
+    heads = _heads(units, calibration)
+    trials, keys = _trials(units, parts, heads)
+    rated = dict(zip(keys, rate(units, trials, rating, dtype=dtype, progress=progress), strict=True))
+    widths = tuple(
+        tuple({n: rated["width", i, g, n] for n in part.options[1:]} for g, part in enumerate(cuttable))
+        for i, cuttable in enumerate(parts)
+    )
+    return Library(
+        units=tuple(units),
+        parts=parts,
+        widths=widths,
+        drops={key[1]: found for key, found in rated.items() if key[0] == "drop"},
+        exits={key[1]: found for key, found in rated.items() if key[0] == "exit"},
+        heads=heads,
+    )
+
+
+def _parts(
+    units: Sequence[Unit], calibration: Sequence[Tensor], ratios: Sequence[float], limit_bytes: int, progress: Progress
+) -> tuple[tuple[Cuttable, ...], ...]:
+    """All grafts, unit by unit; as many units share a pass over the images as the limit on their moments allows."""
+    teacher = partial(run, [unit.module for unit in units])
+    found: list[tuple[Cuttable, ...]] = []
+    with progress.task("cutting channels", len(units)) as task:
+        for turn in _turns(units, limit_bytes):
+            layers = {r.path: unit.module.get_submodule(r.path) for unit in turn for g in unit.groups for r in g.read}
+            moments = take_moments(teacher, layers, calibration) if layers else {}
+            for unit in turn:
+                options = [(group, group.options(ratios)) for group in unit.groups]
+                found.append(tuple(make_grafts(unit, g, some, moments) for g, some in options if len(some) > 1))
+                task.advance()
+    return tuple(found)
+
+
+def _turns(units: Sequence[Unit], limit_bytes: int) -> list[list[Unit]]:
+    turns: list[list[Unit]] = [[]]
+    used = 0
+    for unit in units:
+        layers = [unit.module.get_submodule(read.path) for group in unit.groups for read in group.read]
+        size = sum(moment_bytes(layer) for layer in layers)
+        if turns[-1] and used + size > limit_bytes:
+            turns.append([])
+            used = 0
+        turns[-1].append(unit)
+        used += size
+    return turns
+
+
+@torch.no_grad()
+def _heads(units: Sequence[Unit], calibration: Sequence[Tensor]) -> dict[int, PooledClassifier]:
+    """Early ends behind the last unit of each block but the first and the last two."""
+    blocks = [unit.block for unit in units]
+    ends = [i for i in range(1, len(units) - 1) if blocks[i] != blocks[i + 1] and blocks[0] < blocks[i] < blocks[-2]]
+    pooled: dict[int, list[Tensor]] = {i: [] for i in ends}
+    logits = []
+    for images in calibration:
+        x = images
+        for i, unit in enumerate(units):
+            x = unit.module(x)
+            if i in pooled:
+                pooled[i].append(new_head(unit, 1).pooled(x))
+        logits.append(x)
+    return {i: fit_head(new_head(units[i], logits[0].shape[1]), pooled[i], logits) for i in ends}
+
+
+def _trials(
+    units: Sequence[Unit], parts: Sequence[Sequence[Cuttable]], heads: Mapping[int, PooledClassifier]
+) -> tuple[list[Trial], list[tuple]]:
+    trials: list[Trial] = []
+    keys: list[tuple] = []
+    for i, (unit, cuttable) in enumerate(zip(units, parts, strict=True)):
+        for g, part in enumerate(cuttable):
+            for number in part.options[1:]:
+                numbers = [part.options[0] for part in cuttable]
+                numbers[g] = number
+                trials.append(Trial(first=i, last=i, modules=(cut_unit(unit, cuttable, numbers),)))
+                keys.append(("width", i, g, number))
+    for _, group in itertools.groupby(range(len(units)), key=lambda i: units[i].block):
+        inside = list(group)
+        free = [i for i in inside if units[i].droppable]
+        for many in range(1, len(free) + 1):
+            for out in itertools.combinations(free, many):
+                kept = tuple(units[i].module for i in inside if i > out[0] and i not in out)
+                trials.append(Trial(first=out[0], last=inside[-1], modules=kept))
+                keys.append(("drop", out))
+    for i, head in heads.items():
+        trials.append(Trial(first=i + 1, last=len(units) - 1, modules=(head,)))
+        keys.append(("exit", i))
+    return trials, keys
