@@ -9,15 +9,15 @@ from rich.table import Table
 from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
 
 _LIMIT = "{}: an amount (9M), a share of the teacher's (40%), or several for a family (75%,50%,25%)."
+_MEASURES = ("macs", "params", "bytes")
+_BY_ORDER = "Take the values of the file in order, whatever their names."
 
 
 def shrink(
     model: Annotated[str, typer.Argument(help="A timm model, or the folder of a student.")],
     images: Annotated[str, typer.Argument(help="Folder of images, one folder a class (or train/ and test/ of them).")],
     weights: Annotated[str | None, typer.Option(help="The model's weights; default: timm's pretrained ones.")] = None,
-    weights_by_order: Annotated[
-        bool, typer.Option(help="Take the file's values in order, whatever their names.")
-    ] = False,
+    weights_by_order: Annotated[bool, typer.Option(help=_BY_ORDER)] = False,
     macs: Annotated[str | None, typer.Option(help=_LIMIT.format("Most multiply-adds"))] = None,
     params: Annotated[str | None, typer.Option(help=_LIMIT.format("Most parameters"))] = None,
     bytes: Annotated[str | None, typer.Option(help=_LIMIT.format("Most bytes of weights"))] = None,
@@ -80,7 +80,5 @@ def show_shrunk(summary: dict[str, Any]) -> None:
 
 
 def _costs(row: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
-    shares = {
-        name: "" if row is teacher else f" ({row[name] / teacher[name]:.0%})" for name in ("macs", "params", "bytes")
-    }
-    return [f"{row[name]:,}{share}" for name, share in shares.items()]
+    shares = ["" if row is teacher else f" ({row[name] / teacher[name]:.0%})" for name in _MEASURES]
+    return [f"{row[name]:,}{share}" for name, share in zip(_MEASURES, shares, strict=True)]
