@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d
@@ -131,7 +132,7 @@ def _folded(module: nn.Module, sample: Tensor) -> nn.Module:
     """``module`` with each batch norm whose input is a convolution's output folded into that convolution."""
     for convolution, norm in convolved_norms(module, sample).items():
         at = module.get_submodule(norm)
-        rest = at.act if isinstance(at, BatchNormAct2d) else nn.Identity()
+        rest: Any = at.act if isinstance(at, BatchNormAct2d) else nn.Identity()
         fused = fuse_conv_bn_eval(module.get_submodule(convolution), at)  # type: ignore[arg-type]
         _replace(module, convolution, fused)
         _replace(module, norm, rest)

@@ -102,7 +102,7 @@ def unit_family(
 
 
 def thinned(family: UnitFamily, most: int) -> UnitFamily:
-    """At most ``most`` options: those that no other beats in all costs and the rating go last, all kept and None stay."""
+    """At most ``most`` options: those that others beat in all costs and the rating go first; all kept and None stay."""
     if len(family.options) <= most:
         return family
     table = np.column_stack([family.ratings, *family.costs.values()])

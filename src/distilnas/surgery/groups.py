@@ -131,8 +131,8 @@ def _parts(group: Any, names: dict[int, str]) -> list[_Part]:
             return []
         if index.size != _length(module, axis):  # a part of a concatenation
             return []
-        grouped = axis != "pass" and isinstance(module, nn.Conv2d)
-        parts.append(_Part(path=names[id(module)], axis=axis, index=index, groups=module.groups if grouped else 1))
+        groups = module.groups if isinstance(module, nn.Conv2d) and axis != "pass" else 1
+        parts.append(_Part(path=names[id(module)], axis=axis, index=index, groups=groups))
     return parts
 
 

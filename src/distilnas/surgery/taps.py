@@ -1,6 +1,7 @@
 """What the layers inside a unit read and write: the few looks into a forward that refits need."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,8 +41,12 @@ def output_of(module: nn.Module, path: str, x: Tensor) -> Tensor:
 def call_order(module: nn.Module, x: Tensor) -> list[str]:
     """Paths of linear layers, convolutions and batch norms, each in the order of its (first) call."""
     order: list[str] = []
+
+    def note(path: str, *_: Any) -> None:
+        order.append(path)
+
     hooks = [
-        part.register_forward_pre_hook(lambda _m, _i, path=path: order.append(path))
+        part.register_forward_pre_hook(partial(note, path))
         for path, part in module.named_modules()
         if isinstance(part, nn.Linear | nn.Conv2d | nn.modules.batchnorm._BatchNorm)
     ]
@@ -58,20 +63,21 @@ def convolved_norms(module: nn.Module, x: Tensor) -> dict[str, str]:
     alive: list[Tensor] = []  # so that no other tensor gets the address of one that is gone
     pairs: dict[str, str] = {}
 
-    def wrote(path: str, output: Tensor) -> None:
+    def wrote(path: str, _layer: nn.Module, _inputs: Any, output: Tensor) -> None:
         written[id(output)] = path
         alive.append(output)
 
-    def reads(path: str, source: Tensor) -> None:
+    def reads(path: str, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        source = inputs[0]
         if id(source) in written:
             pairs[written.pop(id(source))] = path
 
     hooks = []
     for path, part in module.named_modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
-            hooks.append(part.register_forward_hook(lambda _m, _i, output, path=path: wrote(path, output)))
+            hooks.append(part.register_forward_hook(partial(wrote, path)))
         elif isinstance(part, nn.modules.batchnorm._BatchNorm):
-            hooks.append(part.register_forward_pre_hook(lambda _m, inputs, path=path: reads(path, inputs[0])))
+            hooks.append(part.register_forward_pre_hook(partial(reads, path)))
     with torch.no_grad():
         module(x)
     for hook in hooks:
@@ -90,7 +96,11 @@ def slopes(module: nn.Module, path: str, x: Tensor) -> Tensor | None:
     axes = axes_to(before, written)
     if axes is None:
         return None
-    with layer.register_forward_hook(lambda _m, _i, output: output + 1):
+
+    def raised(_layer: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        return output + 1
+
+    with layer.register_forward_hook(raised):
         rise = (module(x) - before).permute(axes)
     channels = 1 if isinstance(layer, nn.Conv2d) else rise.ndim - 1
     flat = rise.transpose(0, channels).flatten(1)
