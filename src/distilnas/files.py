@@ -4,11 +4,14 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from distilnas.errors import UsageError
+
+_LEFTOVER = re.compile(r"\.(?P<name>.+\.(json|yaml|html|safetensors|npz|csv|onnx|png))\.[a-z0-9_]{8}")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -35,8 +38,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """``write_bytes`` of UTF-8 text."""
-    write_bytes(path, text.encode())
+    """``write_bytes`` of UTF-8 text; what of a file's name is no text is written as escapes."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -44,12 +47,45 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run; raises ``UsageError`` when it is missing or damaged."""
+def is_leftover(name: str, of: frozenset[str] | None = None) -> bool:
+    """Whether a file's name is one that ``write_bytes`` writes aside under (for one of these files, or for any)."""
+    match = _LEFTOVER.fullmatch(name)
+    return match is not None and (of is None or match["name"] in of)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writes into ``folder`` that were killed before their end left there, at any depth."""
+    for path in folder.rglob(".*"):
+        if is_leftover(path.name) and path.is_file() and not path.is_symlink():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def read_text(path: Path) -> str:
+    """UTF-8 text of a file that a user gives; raises ``UsageError`` when it is missing or no text."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {error}.") from error
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        kind = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"no UTF-8 (byte {error.start + 1})"
+        raise UsageError(f"cannot read {path}: text in UTF-8 is needed, this is {kind}. Save it as UTF-8.") from error
+
+
+def parse_json(text: str, origin: Path | str) -> Any:
+    """JSON from any hand; raises ``UsageError`` naming ``origin`` where it is damaged or nested without end."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise UsageError(f"cannot read {origin}: its brackets are nested too deep.") from error
+    except ValueError as error:
+        raise UsageError(f"cannot read {origin}: {error}.") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises ``UsageError`` when it is missing or damaged."""
+    return parse_json(read_text(path), path)
 
 
 def _explain(path: Path, size: int, error: OSError) -> UsageError:

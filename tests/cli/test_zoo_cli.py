@@ -11,6 +11,7 @@ import yaml
 from cli_call import Answer, Cli
 from tiny_run import CONFIG, write_images
 
+from distilnas.checksums import sealed
 from distilnas.cli.zoo_runs import RunNetwork, find_network, read_networks
 from distilnas.errors import UsageError
 from distilnas.networks import load_student
@@ -146,7 +147,8 @@ def test_a_student_tested_before_it_was_trained_again_has_no_accuracy(runs: Path
     run = Path(shutil.copytree(runs / "one", tmp_path / "one"))
     best = read_networks([run], fronts=False)[0]
     step = run / "students" / best.name / "retrain" / "step.json"
-    step.write_text(json.dumps({**json.loads(step.read_text()), "key": "another"}))
+    record = {**json.loads(step.read_text()), "key": "another"}
+    step.write_text(json.dumps(sealed(record, step.parent, record["files"])))
     assert best.top1 is not None
     assert read_networks([run], fronts=False)[0].top1 is None
     step.write_text(json.dumps({"key": "another"}))

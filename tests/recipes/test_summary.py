@@ -85,12 +85,24 @@ def test_other_budget_solves_and_retrains_only_and_the_first_comes_back_for_noth
     assert other["student"]["macs"] > first["student"]["macs"]
     assert other["student"]["hash"] != first["student"]["hash"]
     redone = {name.split("/")[0] for name in changed(before, mtimes(run))}
-    assert redone == {"solve", "additivity", "students", "summary.json", "config.yaml", "report.html"}
+    assert redone == {"solve", "additivity", "students", "summary.json", "config.yaml", "report.html", "files.json"}
 
     between = mtimes(run)
     again = run_dna(tiny_settings(tmp_path, images), run)
     assert again["student"] == first["student"]
     assert not any(name.startswith("students/") for name in changed(between, mtimes(run)))
+
+
+def test_a_teacher_in_retraining_repeats_that_alone(run: Path, images: Path, tmp_path: Path):
+    """The settings of a run that does without do not have the word: runs of earlier versions keep their keys."""
+    assert "teacher" not in yaml.safe_load((run / "config.yaml").read_text())["retrain"]
+    before = mtimes(run)
+    weights = (run / read_json(run / "summary.json")["artefacts"]["weights"]).read_bytes()
+    summary = run_dna(tiny_settings(tmp_path, images, "retrain.teacher=true"), run)
+    redone = {name.split("/")[0] for name in changed(before, mtimes(run))}
+    assert redone == {"students", "summary.json", "config.yaml", "report.html"}
+    assert (run / summary["artefacts"]["weights"]).read_bytes() != weights
+    assert yaml.safe_load((run / "config.yaml").read_text())["retrain"]["teacher"] is True
 
 
 def test_infeasible_budget_leaves_the_run_as_it_was(run: Path, images: Path, tmp_path: Path):

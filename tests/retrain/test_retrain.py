@@ -1,5 +1,6 @@
 """Retraining: a function of architecture, images and seed, without teacher or supernet."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from distilnas.data import Augmentation, ImageSet, Preprocessing
 from distilnas.networks import StudentNet
 from distilnas.retrain import retrain
+from distilnas.retrain.taught import TaughtTask
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import SilentProgress
 from distilnas.space import Architecture
@@ -59,6 +61,23 @@ def test_gives_the_network_of_the_architecture(tmp_path: Path) -> None:
     assert (model.num_classes, model.drop_rate) == (2, 0.2)
     rates = [getattr(layer.drop_path, "drop_prob", 0.0) for stage in model.blocks for layer in stage]  # type: ignore[union-attr]
     assert rates == pytest.approx([0.0, 0.25])
+
+
+def test_a_teacher_adds_the_divergence_from_its_answers(tmp_path: Path) -> None:
+    """The labels' loss + sum of p log(p / q); a step leads elsewhere, the teacher stays as it is."""
+    torch.manual_seed(0)
+    teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 2)).eval()
+    before = copy.deepcopy(teacher.state_dict())
+    model, x, labels = torch.nn.Flatten(), torch.randn(5, 2), torch.tensor([0, 1, 1, 0, 1])
+    task = TaughtTask(teacher=torch.nn.Linear(2, 2))
+    p, q = task.teacher(x).softmax(1).detach(), x.softmax(1)
+    expected = -q.log()[range(5), labels].mean() + (p * (p / q).log()).sum(1).mean()
+    found = task.loss(model, x, labels, torch.nn.CrossEntropyLoss())
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    taught = _retrain(tmp_path / "a", 0, teacher=teacher).model.state_dict()
+    alone = _retrain(tmp_path / "b", 0).model.state_dict()
+    assert not torch.equal(taught["classifier.weight"], alone["classifier.weight"])
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
 def test_needs_neither_teacher_nor_supernet() -> None:

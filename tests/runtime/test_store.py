@@ -1,6 +1,9 @@
 """The run folder: locked, bound to one configuration, finished work skipped, foreign files never touched."""
 
+import contextlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,9 +100,16 @@ def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])
 
 
-@pytest.mark.parametrize("name", ["sub/out.txt", "step.json", "started.json"])
-@pytest.mark.parametrize("damage", [_truncate, Path.unlink])
-def test_damaged_work_is_done_again(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("sub/out.txt", Path.unlink),
+        ("started.json", Path.unlink),
+        ("step.json", Path.unlink),
+        ("step.json", _truncate),
+    ],
+)
+def test_work_that_is_gone_is_done_again(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
     with Run(tmp_path / "run") as run:
         run.step("step", {"x": 1}, Work())
         damage(tmp_path / "run" / "step" / name)
@@ -145,8 +155,99 @@ def test_a_damaged_step_is_not_finished_while_it_is_done_again(tmp_path: Path) -
 
     with Run(tmp_path / "run") as run:
         run.step("step", {}, Work())
-        _truncate(tmp_path / "run" / "step" / "sub" / "out.txt")
+        (tmp_path / "run" / "step" / "sub" / "out.txt").unlink()
         run.step("step", {}, work)
+
+
+def _flip(path: Path, byte: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [_truncate, lambda path: _flip(path, 1), lambda path: path.write_text("other")])
+@pytest.mark.parametrize("name", ["sub/out.txt", "started.json"])
+def test_what_changed_is_refused_with_the_remedy_and_the_remedy_helps(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "run"
+    with Run(folder) as run:
+        run.step("a/step", {"x": 1}, Work())
+    damage(folder / "a" / "step" / name)
+    refused = rf"{name} changed .*delete the step step \(.*a/step\)"
+    for _ in range(2):
+        with Run(folder) as run, pytest.raises(UsageError, match=refused):
+            run.step("a/step", {"x": 1}, Work())
+    shutil.rmtree(folder / "a" / "step")
+    with Run(folder) as run:
+        assert not run.step("a/step", {"x": 1}, Work()).skipped
+
+
+def test_no_bit_of_a_record_may_change(tmp_path: Path) -> None:
+    """A flipped bit is refused, or makes a record that is none, whose step is done again: never another result."""
+    record = tmp_path / "run" / "step" / "step.json"
+    with Run(tmp_path / "run") as run:
+        run.step("step", {"x": 1}, Work())
+    whole = record.read_bytes()
+    for byte in range(len(whole)):
+        _flip(record, byte, bit=byte % 7)
+        with Run(tmp_path / "run") as run, contextlib.suppress(UsageError):
+            found = run.finished("step", {"x": 1})
+            assert found is None or json.loads(record.read_text()) == json.loads(whole), byte  # white space
+        record.write_bytes(whole)
+
+
+def test_a_change_while_the_run_is_open_is_seen(tmp_path: Path) -> None:
+    out = tmp_path / "run" / "step" / "sub" / "out.txt"
+    with Run(tmp_path / "run") as run:
+        run.step("step", {}, Work())
+        assert run.check() == []
+        times = out.stat()
+        _flip(out, 0)
+        os.utime(out, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a failing disk changes it
+        with pytest.raises(UsageError, match=r"out\.txt changed"):
+            run.check()
+
+
+def test_records_of_older_versions_are_read_and_said_to_be_unchecked(tmp_path: Path) -> None:
+    record = tmp_path / "run" / "step" / "step.json"
+    with Run(tmp_path / "run") as run:
+        run.step("step", {}, Work())
+        run.step("new", {}, Work())
+    old = {key: value for key, value in json.loads(record.read_text()).items() if "sha256" not in key}
+    record.write_text(json.dumps(old))
+    with Run(tmp_path / "run") as run:
+        found = run.finished("step", {})
+        assert found is not None
+        assert found.result == {"text": "result"}
+        run.finished("new", {})
+        assert run.check() == ["step"]
+        _truncate(record.parent / "sub" / "out.txt")
+        assert run.finished("step", {}) is None  # its size is all that such a record knows
+
+
+@pytest.mark.parametrize("name", [".run.json.abcd1234", ".config.yaml._x9_0000", ".files.json.zzzzzzzz"])
+def test_what_a_killed_write_left_in_a_new_folder_is_no_foreign_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".lock").touch()
+    with Run(tmp_path) as run:
+        run.claim({"seed": 0})
+    assert (tmp_path / "run.json").exists()
+
+
+@pytest.mark.parametrize("name", [".photo.png.abcd1234", ".run.json.abcd123", "run.json.abcd1234", ".ssh"])
+def test_other_hidden_files_are_foreign(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with Run(tmp_path) as run, pytest.raises(UsageError, match="holds other files"):
+        run.claim({"seed": 0})
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"identity": 3}', "\udcff", "["])
+def test_a_damaged_run_record_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_bytes(text.encode(errors="surrogateescape"))
+    with Run(tmp_path) as run, pytest.raises(UsageError, match=r"run\.json"):
+        run.claim({"seed": 0})
 
 
 def test_record_can_be_read_without_us(tmp_path: Path) -> None:

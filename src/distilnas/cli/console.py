@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +21,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-console = Console()
-error_console = Console(stderr=True)
+# Names of files and runs are never read as markup or emoji; what is to have a style is made a ``Text``.
+console = Console(markup=False, emoji=False)
+error_console = Console(stderr=True, markup=False, emoji=False)
 LOG_SECONDS = 60.0
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; default runs/NAME.")]
@@ -30,11 +33,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record on std
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens; tracebacks of errors.")]
 
 
-def begin() -> None:
-    """What every verb that computes does first; of several processes started together only the first prints."""
+@dataclass(kw_only=True)
+class Work:
+    """What this command is at, for the one who interrupts it."""
+
+    folder: Path | None = None
+    place: str | None = None
+
+
+work = Work()
+
+
+def begin(folder: Path | None = None) -> None:
+    """What every verb that computes does first; of several processes started together only the first prints.
+
+    ``folder``: of the run that it works on.
+    """
     from distilnas.runtime import ranks
     from distilnas.runtime.device import keep_freed_memory
 
+    work.folder, work.place = folder, None
     keep_freed_memory()
     ranks.join()
     if not ranks.leads():
@@ -87,22 +105,25 @@ class RichProgress:
 
     def message(self, text: str) -> None:
         """One line that stays."""
-        error_console.print(f"[bold cyan]>[/] {text}", highlight=False)
+        work.place = text
+        error_console.print(Text("> ", style="bold cyan"), end="")
+        error_console.print(Text(text), soft_wrap=True)
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[RichTask | LineTask]:
         """A bar for ``total`` steps."""
+        work.place = name
         if not error_console.is_terminal:
             yield LineTask(name, total, done)
             return
         columns = (
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=error_console, refresh_per_second=4) as progress:
             yield RichTask(progress, progress.add_task(name, total=total, completed=done, note=""))

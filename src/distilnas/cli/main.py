@@ -1,8 +1,9 @@
 """``distilnas``: assembles the verbs, turns errors into one short message and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 usage, configuration or data, 3 infeasible budget.
+Exit codes: 0 done, 1 failed, 2 usage, configuration or data, 3 infeasible budget; 128 + N: ended by signal N.
 """
 
+import io
 import logging
 import os
 import sys
@@ -10,10 +11,12 @@ import time
 import traceback
 
 import typer
+from rich.text import Text
 
-from distilnas.cli import bench, config, doctor, plan, profile, rank, run, shrink, steps, zoo
+from distilnas.cli import bench, check, config, doctor, plan, profile, rank, run, shrink, steps, zoo
 from distilnas.cli.console import error_console
-from distilnas.errors import DistilnasError
+from distilnas.cli.stopping import Interrupted, interrupted_text, memory_text, signals_caught
+from distilnas.errors import DistilnasError, UsageError
 from distilnas.version import __version__
 
 _FIRST_SECONDS = 3.0
@@ -33,6 +36,7 @@ app.command("profile")(profile.profile)
 app.command("plan")(plan.plan)
 app.command("rank")(rank.rank)
 app.command("bench")(bench.bench)
+app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(zoo.app, name="zoo")
@@ -56,6 +60,9 @@ def main() -> None:
     # Read when torch is loaded, which happens in the verbs. Threads that spin while they wait slow training down many
     # times over as soon as any other program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     verbose = "-v" in sys.argv or "--verbose" in sys.argv
     logging.basicConfig(
         level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s", stream=sys.stderr
@@ -66,14 +73,27 @@ def main() -> None:
 
 def _guarded(verbose: bool) -> int:
     try:
-        app()
+        with signals_caught():
+            app()
     except DistilnasError as error:
-        if error_console.quiet:  # not the first of several processes: that one may be about to say the same
-            time.sleep(_FIRST_SECONDS)
-            error_console.quiet = False
-        if verbose:
-            traceback.print_exc()
-        error_console.print("[red]error:[/]", end=" ")
-        error_console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return error.exit_code
+        return _tell(memory_text(error) or str(error), error.exit_code, verbose)
+    except Interrupted as stopped:
+        return _tell(interrupted_text(stopped), stopped.exit_code, verbose=False, kind="")
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        text = memory_text(error)
+        if text is None:
+            raise
+        return _tell(text, UsageError.exit_code, verbose)
     return 0
+
+
+def _tell(text: str, code: int, verbose: bool, *, kind: str = "error: ") -> int:
+    """One line on stderr, whatever names are in it; of several processes, those that do not lead wait for the first."""
+    if error_console.quiet:
+        time.sleep(_FIRST_SECONDS)
+        error_console.quiet = False
+    if verbose:
+        traceback.print_exc()
+    error_console.print(Text(kind, style="red"), end="")
+    error_console.print(Text(" ".join(text.split())), soft_wrap=True)
+    return code

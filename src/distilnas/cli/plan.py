@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from distilnas.cli.console import JsonOption, RichProgress, VerboseOption, console, print_json
 
@@ -59,15 +60,13 @@ def show(forecast: "Forecast") -> None:
         table.add_row(
             step.name, _time(forecast.seconds(step)), _size(step.memory_mb), _size(step.disk_mb or None), step.note
         )
-    table.add_row(
-        "[bold]in all", _time(forecast.total_seconds), _size(forecast.memory_mb), _size(forecast.disk_peak_mb),
-        "disk: with the largest checkpoint"
-    )  # fmt: skip
+    sums = (_time(forecast.total_seconds), _size(forecast.memory_mb), _size(forecast.disk_peak_mb))
+    table.add_row(Text("in all", style="bold"), *sums, "disk: with the largest checkpoint")
     console.print(table)
     numbers = ", ".join(f"{n:,} {part}" for part, n in forecast.images.items() if isinstance(n, int))
     console.print(f"images: {numbers} ({forecast.images['from']})", highlight=False)
     for text in (*forecast.assumptions, *(f"Mind: {text}" for text in forecast.advice)):
-        console.print(f"- {text}", highlight=False, markup=False)
+        console.print(f"- {text}", highlight=False)
 
 
 def _time(seconds: float | None) -> str:

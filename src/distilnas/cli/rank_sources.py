@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from distilnas.checksums import check_files, read_record
 from distilnas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def read_known(source: Source, true: "Columns") -> Known | None:
 
 def _check_rated(run: Path) -> None:
     if (run / "rate" / "ratings.npz").exists():
+        for step in ("rate", "space", "cost"):
+            check_files(run / step, read_record(run / step))
         return
     if not run.is_dir():
         raise UsageError(f"there is no run folder {run}.")

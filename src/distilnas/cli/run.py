@@ -20,9 +20,9 @@ def run(
     """Search, retrain, test, export and report; called again, it continues where it stopped and skips what is done."""
     from distilnas.recipes.catalogue import load_settings, run_recipe
 
-    begin()
-    settings = load_settings(config, tuple(overrides or ()))
     folder = run or Path("runs") / Path(config).stem
+    begin(folder)
+    settings = load_settings(config, tuple(overrides or ()))
     summary = run_recipe(settings, folder, progress=RichProgress())
     if json:
         print_json(summary)
@@ -42,6 +42,8 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         "shrink": show_shrunk,
     }
     shown[summary["recipe"]](summary)
+    for text in summary.get("warnings", ()):
+        console.print(f"Mind: {text}", highlight=False, soft_wrap=True)
     for name, path in summary.get("artefacts", {}).items():
         console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
 
@@ -64,6 +66,8 @@ def _show_dna(summary: dict[str, Any]) -> None:
         table.add_row(f"random {row['hash'][:6]}", f"{row['top1']:.2f} %", f"{row['params']:,}", f"{row['macs']:,}")
     console.print(table)
     proof = "proved optimal" if solution["optimal"] else "not proved optimal"
+    if solution.get("contradicted"):
+        proof += " by its ratings, but contradicted by its assembled networks"
     console.print(
         f"{rating['num_rated']:,} of {rating['num_candidates']:,} block candidates rated; the best of "
         f"{summary['space']['num_architectures']:,} architectures under the budget, {proof}.",

@@ -123,9 +123,9 @@ VERBS = (distill, search, rate, cost, solve, retrain, evaluate, export, report)
 def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: list[str] | None = None) -> None:
     from distilnas.recipes.catalogue import load_settings, run_recipe
 
-    begin()
     config, overrides = _split(words or [])
     folder = run or (Path("runs") / Path(config).stem if config else None)
+    begin(folder)
     if folder is None:
         raise UsageError("which run? Give --run DIR of a run that exists, or a configuration to begin one.")
     if config is None:
@@ -153,7 +153,7 @@ def _solve_table(
     else:
         found = record["solution"]
         for key in ("architecture", "rating", "costs", "optimal"):
-            console.print(f"  {key}: {found[key]}", highlight=False, soft_wrap=True, markup=False)
+            console.print(f"  {key}: {found[key]}", highlight=False, soft_wrap=True)
 
 
 def _run_and_images(words: list[Path], run: Path | None, images: list[Path]) -> tuple[Path, list[Path]]:
@@ -199,4 +199,4 @@ def _show(name: str, result: dict[str, Any]) -> None:
     )
     for key, value in result.items():
         if key not in ("folder", "skipped", "choice", "adapters"):
-            console.print(f"  {key}: {value}", highlight=False, soft_wrap=True, markup=False)
+            console.print(f"  {key}: {value}", highlight=False, soft_wrap=True)

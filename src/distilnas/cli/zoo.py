@@ -127,7 +127,7 @@ def _list_published() -> None:
         table.add_row(label, *numbers, str(sources.index(entry.source) + 1))
     _print(table)
     for number, source in enumerate(sources, start=1):
-        console.print(f"source {number}: {source}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"source {number}: {source}", highlight=False, soft_wrap=True)
 
 
 def _list_runs(folders: list[Path], front: bool, as_json: bool) -> None:

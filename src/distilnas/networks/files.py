@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from distilnas.checksums import file_sum
 from distilnas.errors import UsageError
 from distilnas.files import write_bytes, write_json
 from distilnas.networks.adapting import extractor, settings_for_timm, with_classes, with_input_channels
@@ -64,8 +65,9 @@ def save_student(
         "preprocessing": preprocessing,
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in _state(model).items()}
-    write_bytes(folder / WEIGHTS, save(tensors, metadata={"architecture_hash": told["architecture_hash"]}))
-    write_json(folder / CONFIG, config)
+    data = save(tensors, metadata={"architecture_hash": told["architecture_hash"]})
+    write_bytes(folder / WEIGHTS, data)
+    write_json(folder / CONFIG, config | {"weights_sha256": hashlib.sha256(data).hexdigest()})
 
 
 def load_student(
@@ -146,6 +148,7 @@ def _build(folder: Path, config: Mapping[str, Any], kwargs: dict[str, Any]) -> A
     own = fingerprint(config) if architecture is None else architecture.fingerprint
     if own != config["architecture_hash"]:
         raise UsageError(f"{folder / CONFIG} was changed by hand: its architecture and its hash do not agree.")
+    _check_sum(folder, config.get("weights_sha256"))
     state = _read_weights(folder / WEIGHTS, own)
     if architecture is None:
         model: Any = build_chain(config, config["num_classes"], **kwargs)
@@ -157,6 +160,15 @@ def _build(folder: Path, config: Mapping[str, Any], kwargs: dict[str, Any]) -> A
         reason = str(error).splitlines()[1].strip()
         raise UsageError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {reason}") from error
     return model
+
+
+def _check_sum(folder: Path, wanted: str | None) -> None:
+    """Raise ``UsageError`` where the weights are not those that were saved; students of older versions do not say."""
+    if wanted is not None and file_sum(folder / WEIGHTS) != wanted:
+        raise UsageError(
+            f"{folder / WEIGHTS} changed since it was saved (its SHA-256 is not that in {CONFIG}): bring back the "
+            "file, or export the student again."
+        )
 
 
 def _read_weights(path: Path, architecture: str) -> dict[str, Tensor]:

@@ -39,9 +39,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import yaml
 
+from distilnas import checksums
 from distilnas.config import flatten
 from distilnas.errors import UsageError, nearest
-from distilnas.files import read_json, write_json, write_text
+from distilnas.files import read_json, remove_leftovers, write_json, write_text
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.verbs import Verb
 from distilnas.report import write_report
@@ -249,7 +250,10 @@ def drive(
         if until is not None:
             record = job.do(recipe.verbs[until] if isinstance(until, str) else until)
             return record.result | {"folder": str(record.folder), "skipped": record.skipped}
-        return recipe.finish(job, {entry.name: job.do(entry) for entry in recipe.steps if entry.applies(job)})
+        done = recipe.finish(job, {entry.name: job.do(entry) for entry in recipe.steps if entry.applies(job)})
+        if unchecked := run.check():
+            job.progress.message(f"written before files had sums, unchecked: {', '.join(unchecked)}")
+        return done
 
 
 def conclude(
@@ -279,16 +283,20 @@ def provenance_of(job: Job[Any, Any], settings: Any) -> dict[str, Any]:
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> None:
-    """``config.yaml``."""
+    """``config.yaml``; what killed writes left in the folder is removed."""
     if ranks.leads():
+        remove_leftovers(folder)
         write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        checksums.note(folder, "run.json", "config.yaml")
 
 
 def write_results(folder: Path, **files: Any) -> None:
     """Write each value as NAME.json."""
     if ranks.leads():
+        remove_leftovers(folder)
         for name, value in files.items():
             write_json(folder / f"{name}.json", value)
+        checksums.note(folder, *(f"{name}.json" for name in files))
 
 
 def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
@@ -296,7 +304,9 @@ def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> 
     path = folder / "summary.json"
     if not ranks.leads():
         return
-    if not (folder / "report.html").exists() or not path.exists() or read_json(path) != summary:
+    intact = all(checksums.is_noted(folder, name) for name in ("report.html", path.name))
+    if not intact or read_json(path) != summary:
         write_json(path, summary)
+        checksums.note(folder, path.name)
         progress.message("report")
         write_report(folder)

@@ -131,10 +131,15 @@ class Materials:
         return accuracy(self.device.module(model), self.eval_batches(images), self.device)
 
     def test(self, model: nn.Module, images: ImageSet) -> dict[str, Any]:
-        """Top-1 and top-5 in percent, and the number of images."""
+        """Top-1 and top-5 in percent, the number of images, and the share in percent of their most frequent class."""
         batches = self.eval_batches(images)
         top1, top5 = accuracies(self.device.module(model), batches, self.device, ks=(1, 5))
-        return {"top1": top1, "top5": top5, "images": len(images)}
+        return {"top1": top1, "top5": top5, "images": len(images), "majority": majority(images)}
+
+
+def majority(images: ImageSet) -> float:
+    """The share in percent of the most frequent class: what a network reaches that always says so."""
+    return 100 * int(images.class_counts.max()) / len(images)
 
 
 def finish_training(folder: Path, log: TrainingLog | None) -> dict[str, float]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from distilnas.checksums import read_record
 from distilnas.data import Preprocessing
 from distilnas.errors import UsageError
-from distilnas.files import read_json
 from distilnas.recipes.settings import OWN, TeacherSettings
 
 
@@ -44,7 +44,7 @@ def own_teacher(
         return None
     record = run / "teacher" / "step.json"
     if module is None and record.exists():
-        inputs = read_json(record)["inputs"]
+        inputs = read_record(record.parent)["inputs"]
         return OwnTeacher(key=inputs["own"], preprocessing=Preprocessing.from_dict(inputs["preprocessing"]))
     if module is None or preprocessing is None:
         missing = "teacher=module" if module is None else "preprocessing=Preprocessing(resolution=...)"

@@ -155,6 +155,13 @@ class SolveSettings(BudgetSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FoundSettings(ClassifierSettings):
+    """How found networks are trained. ``teacher``: its answers are learnt beside the labels; the paper does without."""
+
+    teacher: bool = field(default=False, metadata={"recorded": "changed"})
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomSettings:
     """``number`` random networks of the same budget, retrained like the student, to compare with: drawn uniformly among
     those that keep the limits and have at least ``min_share`` of the solution's MACs."""
@@ -193,7 +200,7 @@ class Settings:
     distill: DistillSettings = field(default_factory=DistillSettings)
     rate: RateSettings = field(default_factory=RateSettings)
     solve: SolveSettings = field(default_factory=SolveSettings)
-    retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
+    retrain: FoundSettings = field(default_factory=FoundSettings)
     random: RandomSettings = field(default_factory=RandomSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     auxiliary_weight: ClassVar = 0.0  # of DARTS networks, which are not found here

@@ -30,6 +30,7 @@ from distilnas.tables.csv import read_ratings
 
 SCHEMA = 1
 _DRAWS = 100_000
+_FEW_DRAWS = 5_000
 _MOST_NAMES = 1000
 
 
@@ -105,6 +106,28 @@ def random_choices(space: SearchSpace, number: int, seed: int) -> list[Choice]:
     for _ in range(20 * number):
         if len(found) < number:
             found[_draw(space, rng)] = None
+    return list(found)
+
+
+def keeps(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...], choice: Choice) -> bool:
+    """Whether the network of ``choice`` is within all limits."""
+    total = costs.total(space, choice)
+    return all(limit.allows(total[limit.cost]) for limit in limits)
+
+
+def more_within(
+    space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...], drawn: list[Choice], least: int, seed: int
+) -> list[Choice]:
+    """Further random choices, so that with those of ``drawn`` at least ``least`` keep the limits; fewer where such
+    networks are rare."""
+    missing = least - sum(keeps(space, costs, limits, choice) for choice in drawn)
+    rng, found = derive_rng(seed, 12), dict[Choice, None]()
+    for _ in range(_FEW_DRAWS):
+        if len(found) >= missing:
+            break
+        choice = _draw(space, rng)
+        if choice not in drawn and keeps(space, costs, limits, choice):
+            found[choice] = None
     return list(found)
 
 

@@ -24,6 +24,7 @@ from distilnas.recipes.settings import plain
 from distilnas.retrain import retrain
 from distilnas.runtime.store import StepRecord
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
+from distilnas.teachers import TeacherBlocks
 
 AnyJob = Job[Any, Any]
 
@@ -60,12 +61,14 @@ class Retrain(Step[AnyJob, None]):
     """Train a network on the labels, as ``retrain`` (and ``auxiliary_weight``) of the run's settings say.
 
     ``of``: the step that hands on the architecture, or one. ``start``: gives the record of the step with a trained
-    network whose weights it starts from; None: from scratch.
+    network whose weights it starts from; None: from scratch. ``teacher``: the step that hands on the teacher's blocks,
+    where the settings may ask for a teacher.
     """
 
     name: str = "retrain"
     of: Step[Any, AnyArchitecture] | AnyArchitecture
     start: Callable[[AnyJob], StepRecord | None] = lambda _: None
+    teacher: Step[Any, TeacherBlocks] | None = None
     verb: ClassVar = verbs.RETRAIN
     together: ClassVar = True
 
@@ -73,20 +76,25 @@ class Retrain(Step[AnyJob, None]):
         """The network."""
         return job.get(self.of) if isinstance(self.of, Step) else self.of
 
+    def taught_by(self, job: AnyJob) -> Step[Any, TeacherBlocks] | None:
+        """The teacher's step where the run's settings ask for a teacher."""
+        return self.teacher if self.teacher and job.settings.retrain.teacher else None
+
     def place(self, job: AnyJob) -> str:
         return f"students/{self.architecture(job).fingerprint}/{self.name}"
 
     def keys(self, job: AnyJob) -> dict[str, Any]:
-        found, start = self.architecture(job), self.start(job)
+        found, start, teacher = self.architecture(job), self.start(job), self.taught_by(job)
         keys = {"data": job.key(DATA), "architecture": str(found), "retrain": plain(job.settings.retrain)}
         keys |= {"preprocessing": job.preprocessing.to_dict()} | ({"start": start.key} if start else {})
+        keys |= {"teacher": job.key(teacher)} if teacher else {}
         if isinstance(found, DartsArchitecture):
             keys["auxiliary_weight"] = job.settings.auxiliary_weight
         return keys
 
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
         found, start, splits = self.architecture(job), self.start(job), job.get(DATA)
-        classes = splits.train.classes
+        classes, teacher = splits.train.classes, self.taught_by(job)
         trained = retrain(
             found,
             job.settings.retrain,
@@ -95,6 +103,7 @@ class Retrain(Step[AnyJob, None]):
             name=f"retrain {found.fingerprint[:6]}",
             auxiliary_weight=job.settings.auxiliary_weight,
             start=load_student(start.folder) if start else None,
+            teacher=job.get(teacher).model if teacher else None,
             **job.materials.training_inputs(folder, splits),
         )
         save_student(folder, trained.model, classes=classes, preprocessing=job.preprocessing.to_dict())  # type: ignore[arg-type]

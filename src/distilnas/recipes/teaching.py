@@ -14,8 +14,9 @@ from distilnas.data import DataSplits, Preprocessing
 from distilnas.errors import UsageError
 from distilnas.files import write_bytes
 from distilnas.networks import DartsNet, StudentNet, build_network, load_student
+from distilnas.recipes import doubts
 from distilnas.recipes.frame import Job, Step
-from distilnas.recipes.materials import Materials, finish_training
+from distilnas.recipes.materials import Materials, finish_training, majority
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, TeacherSettings
 from distilnas.recipes.students import DATA
@@ -235,6 +236,9 @@ class Teacher(Step[TaughtJob, TeacherBlocks]):
         result = job.given.describe(model)
         _show_blocks(result, job.progress)
         result["val_top1"] = job.materials.accuracy(model, splits.validation)
+        result |= {"val_majority": majority(splits.validation), "val_images": len(splits.validation)}
+        for text in doubts.of_teacher(result):
+            job.progress.message(f"mind: {text}")
         return result | finish_training(folder, log)
 
     def load(self, job: TaughtJob) -> TeacherBlocks:

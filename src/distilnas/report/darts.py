@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from distilnas.checksums import require_intact
 from distilnas.errors import UsageError
 from distilnas.report.artefacts import damaged, read_part, read_text
 from distilnas.report.read import read_histories, read_measured, read_seconds
@@ -107,6 +108,7 @@ def read_darts(folder: Path) -> DartsRecord:
     """Read a DNAD run's folder; raises ``UsageError`` when it is none or an artefact is damaged."""
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
+    require_intact(folder)
     step = folder / "search" / "step.json"
     record = DartsRecord(
         folder=folder,

@@ -29,6 +29,7 @@ def darts_page(run: DartsRecord) -> Page:
         recipe="dnad",
         headline=_headline(run),
         tiles=_tiles(run),
+        warnings=run.summary.warnings if run.summary else (),
         sections=_SECTIONS,
         figures=_figures(run),
         content={

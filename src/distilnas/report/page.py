@@ -1,6 +1,6 @@
 """What all reports share: one HTML file that needs nothing else, made of sections by templates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -39,7 +39,7 @@ class Page:
     """A report before it is HTML.
 
     ``sections``: titles by id; the section ``data`` is the template ``data.html.j2``. ``figures``: by the names that
-    the templates know. ``content``: what else the templates read.
+    the templates know. ``content``: what else the templates read. ``warnings``: what is to be doubted, below the tiles.
     """
 
     folder: Path
@@ -50,6 +50,7 @@ class Page:
     sections: Mapping[str, str]
     figures: Mapping[str, go.Figure]
     content: Mapping[str, Any]
+    warnings: Sequence[str] = ()
 
 
 def render(page: Page) -> str:
@@ -62,7 +63,9 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {function.__name__: function for function in _FILTERS}
-    shared = {key: getattr(page, key) for key in ("folder", "name", "recipe", "headline", "tiles", "sections")}
+    shared = {
+        key: getattr(page, key) for key in ("folder", "name", "recipe", "headline", "tiles", "sections", "warnings")
+    }
     return environment.get_template("page.html.j2").render(
         **shared,
         **page.content,

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from distilnas.checksums import require_intact
 from distilnas.errors import UsageError
 from distilnas.files import read_json
 from distilnas.report.artefacts import as_record, damaged, read_part, read_text, recipe_of
@@ -15,6 +16,7 @@ from distilnas.report.records import (
     Data,
     DistillInputs,
     FrontPoint,
+    Held,
     History,
     Measured,
     Preprocessing,
@@ -98,6 +100,12 @@ class RunRecord:
         return self.space.architecture(self.solved.solution.choice) if self.space and self.solved else None
 
     @property
+    def contradicted(self) -> Held | None:
+        """What contradicts the solution, where assembled networks do."""
+        held = self.additivity.held if self.additivity else None
+        return held if held and held.contradicted else None
+
+    @property
     def preprocessing(self) -> Preprocessing | None:
         """The teacher's or, where there is none, the trained network's."""
         return self.teacher.preprocessing if self.teacher else self.network.preprocessing if self.network else None
@@ -137,6 +145,7 @@ def read_run(folder: Path) -> RunRecord:
     """Read a run folder; raises ``UsageError`` when it is none or an artefact is damaged or does not fit."""
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
+    require_intact(folder)
     solved = read_part(folder / "solve" / "solution.json", Solved)
     summary = read_part(folder / "summary.json", Summary)
     if summary and solved and summary.student.architecture not in (None, solved.solution.architecture):

@@ -165,13 +165,26 @@ class FrontPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held:
+    """The solution held against other assembled ``networks``, of which so many measure ``better``."""
+
+    networks: int
+    better: int
+    contradicted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Additivity:
-    """Rating sums against measured distances of assembled networks; the first entry is the solution."""
+    """Rating sums against measured distances of assembled networks; the first entry is the solution.
+
+    ``held``: how the solution does against those under the budget; None in runs that did not look.
+    """
 
     predicted: tuple[float, ...]
     measured: tuple[float, ...]
     kendall_tau: float | None = None
     spearman_rho: float | None = None
+    held: Held | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +227,7 @@ class Summary:
     teacher: Measured | None = None
     student: Measured
     random: tuple[Measured, ...] = ()
+    warnings: tuple[str, ...] = ()
     artefacts: dict[str, str | None] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

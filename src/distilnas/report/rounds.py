@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from distilnas.checksums import require_intact
 from distilnas.report.artefacts import read_config, read_part, read_text
 from distilnas.report.records import Measured, Summary
 
@@ -51,6 +52,7 @@ class RoundsRecord:
 
 def read_rounds(folder: Path) -> RoundsRecord:
     """Read a progressive run's folder: its parts as they are now, and of parts that are not there its summary."""
+    require_intact(folder)
     summary = read_part(folder / "summary.json", RoundsSummary)
     planned = read_config(folder).get("rounds")
     parts = _finished_parts(folder)

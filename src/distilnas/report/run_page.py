@@ -45,6 +45,7 @@ def run_page(run: RunRecord) -> Page:
         recipe=run.recipe,
         headline=wording.headline(run),
         tiles=_tiles(run),
+        warnings=run.summary.warnings if run.summary else (),
         sections={id: title for id, title in sections.items() if id != "features" or run.features},
         figures=_figures(run),
         content={

@@ -161,6 +161,8 @@ def _search_sentence(run: RunRecord) -> str | None:
         return None
     solution = run.solved.solution
     what = "the proved optimum" if solution.optimal else "the best found, not proved optimal,"
+    if run.contradicted:
+        what += " of the ratings, contradicted by its assembled networks,"
     rated = f"; {_rated(run)} were rated" if run.ratings else ""
     budget = " under the budget" if run.solved.budgets else ""
     return f"It is {what} among {count(run.solved.num_architectures)} architectures{budget}{rated}."

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from distilnas.checksums import note
 from distilnas.files import write_text
 from distilnas.report.artefacts import recipe_of
 from distilnas.report.darts import read_darts
@@ -34,4 +35,6 @@ def write_report(run_folder: Path, out: Path | None = None) -> Path:
         case _:
             page = run_page(read_run(run_folder))
     write_text(path, render(page))
+    if out is None:
+        note(run_folder, path.name)
     return path

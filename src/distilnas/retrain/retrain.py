@@ -1,13 +1,17 @@
-"""Training the found network on the labels (DNA, section 4.1), from scratch: no teacher, no supernet weights."""
+"""Training the found network on the labels (DNA, section 4.1), from scratch: no supernet weights.
+
+A teacher may help, which the paper leaves out.
+"""
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distilnas.errors import UsageError
 from distilnas.networks import DartsNet, StudentNet, build_network
 from distilnas.retrain.darts import DartsTask
+from distilnas.retrain.taught import TaughtTask
 from distilnas.runtime.seeds import derive_seed
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 from distilnas.training import ClassifierSettings, Task, Trained, train_classifier
@@ -21,6 +25,7 @@ def retrain(
     seed: int,
     auxiliary_weight: float = 0.0,
     start: StudentNet | DartsNet | None = None,
+    teacher: nn.Module | None = None,
     **training: Any,
 ) -> Trained:
     """Build the network of ``architecture`` with fresh weights, or those of ``start``, and train it.
@@ -29,12 +34,14 @@ def retrain(
     without such a head. Networks of the other kind have none.
     ``start``: a trained network of the same architecture; its classifier stays behind where the classes differ in
     number (as in the paper's transfer to CIFAR).
+    ``teacher``: a trained classifier of the same classes, on the device and in eval mode; its answers are learnt beside
+    the labels (``TaughtTask``). Not for networks of the DARTS kind.
     ``training``: what ``train_classifier`` needs besides (images, validation, preprocessing, device, checkpoint,
     progress, ...).
     """
     if auxiliary_weight < 0:
         raise UsageError(f"auxiliary_weight must not be negative, got {auxiliary_weight}.")
-    extra, task = _for_kind(architecture, settings, auxiliary_weight)
+    extra, task = _for_kind(architecture, settings, auxiliary_weight, teacher)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 3))
         model = build_network(
@@ -53,11 +60,12 @@ def retrain(
 
 
 def _for_kind(
-    architecture: AnyArchitecture, settings: ClassifierSettings, auxiliary_weight: float
+    architecture: AnyArchitecture, settings: ClassifierSettings, auxiliary_weight: float, teacher: nn.Module | None
 ) -> tuple[dict[str, bool], Task]:
     """What the kind of network needs besides: keywords of its builder, and its task."""
     if not isinstance(architecture, DartsArchitecture):
-        return {}, Task()
+        return {}, Task() if teacher is None else TaughtTask(teacher=teacher)
+    assert teacher is None
     task = DartsTask(auxiliary_weight=auxiliary_weight, drop_path_rate=settings.drop_path_rate)
     return {"auxiliary": auxiliary_weight > 0}, task
 

@@ -1,8 +1,9 @@
 """The run folder: the interface between steps.
 
 A step reads and writes named files below its own folder and finishes by writing ``step.json`` with a key: the hash of
-all it depends on. A step that finds a finished record with the same key and intact files is skipped; so resuming,
-solving for another budget and working in several places are one mechanism. Where several processes work on a run
+all it depends on. A step that finds a finished record with the same key is skipped; so resuming, solving for another
+budget and working in several places are one mechanism. Before anything of a step is read, its files are checked against
+the sums in its record (``distilnas.checksums``): what changed is refused. Where several processes work on a run
 (``distilnas.runtime.ranks``) only the first writes here; the others read.
 """
 
@@ -19,13 +20,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from distilnas import checksums
 from distilnas.errors import UsageError
-from distilnas.files import read_json, write_json
+from distilnas.files import is_leftover, read_json, write_json
 from distilnas.runtime import ranks
 
 SCHEMA = 1
 _LOG = logging.getLogger(__name__)
-_RECORD = "step.json"
+_RECORD = checksums.RECORD
+_FIRST = frozenset({"run.json", "config.yaml", checksums.TOP})  # what is written before a folder is known for a run
 _LOOK_SECONDS = 0.1
 
 
@@ -51,6 +54,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._seen: dict[str, tuple[Any, ...]] = {}  # steps by name, and the state of their files when checked
         self._lock = FileLock(folder / ".lock")
         if not ranks.leads():
             return
@@ -81,13 +85,14 @@ class Run:
         if not ranks.leads():
             return
         if not path.exists():
-            others = [p.name for p in self.folder.iterdir() if p.name != ".lock"]
+            names = [p.name for p in self.folder.iterdir() if p.name != ".lock"]
+            others = [name for name in names if not is_leftover(name, _FIRST)]
             if others:
                 shown = ", ".join(sorted(others)[:3])
                 raise UsageError(f"{self.folder} holds other files ({shown}); give an empty folder with --run.")
             write_json(path, {"schema": SCHEMA, "identity": identity})
             return
-        saved = read_json(path).get("identity", {})
+        saved = _identity(path)
         changed = sorted(key for key in saved.keys() | identity.keys() if saved.get(key) != identity.get(key))
         if changed:
             shown = "; ".join(f"{key}: {saved.get(key)!r} there, {identity.get(key)!r} asked" for key in changed[:3])
@@ -96,15 +101,22 @@ class Run:
             )
 
     def finished(self, name: str, inputs: dict[str, Any]) -> StepRecord | None:
-        """The record of step ``name`` if it was finished with these inputs and its files are intact."""
+        """The record of step ``name`` if it was finished with these inputs and its files are there.
+
+        Raises ``UsageError`` for a file that changed since.
+        """
         folder = self.folder / name
-        record = _read_record(folder / _RECORD)
+        record = checksums.read_record(folder)
         if record.get("schema") != SCHEMA or record.get("key") != key_of(inputs):
             return None
-        damaged = [f for f, size in record["files"].items() if not _has_size(folder / f, size)]
-        if damaged:
-            _LOG.warning("step %s is done again: %s changed since it finished", name, ", ".join(damaged))
+        gone = [f for f, size in record["files"].items() if _is_gone(folder / f, None if "sha256" in record else size)]
+        if gone:
+            _LOG.warning("step %s is done again: %s changed since it finished", name, ", ".join(gone))
             return None
+        state = _states(folder, record)
+        if self._seen.get(name) != state:
+            checksums.check_files(folder, record)
+            self._seen[name] = state
         return StepRecord(
             name=name,
             folder=folder,
@@ -143,8 +155,21 @@ class Run:
             "seconds": seconds,
             "files": {str(p.relative_to(folder)): p.stat().st_size for p in _files(folder)},
         }
-        write_json(folder / _RECORD, record)
+        write_json(folder / _RECORD, checksums.sealed(record, folder, record["files"]))
+        self._seen[name] = _states(folder, record)
         return StepRecord(name=name, folder=folder, key=record["key"], result=result, seconds=seconds, skipped=False)
+
+    def check(self) -> list[str]:
+        """Read all files of the steps that were asked for, and hold them against their sums.
+
+        Returns the steps whose records, of an older version, have none; raises ``UsageError`` for what changed.
+        """
+        unchecked = []
+        for name in self._seen:
+            record = checksums.read_record(self.folder / name)
+            checksums.check_files(self.folder / name, record)
+            unchecked += [] if "sha256" in record else [name]
+        return unchecked
 
     def _follow(self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]] | None) -> StepRecord:
         """Take part in the step, where it is shared, and wait for the first rank's record of it."""
@@ -158,7 +183,7 @@ class Run:
     def _prepare(self, folder: Path, key: str) -> None:
         """Keep what an interrupted attempt with the same key left, but for half-written files; remove anything else."""
         marker = folder / "started.json"
-        if _read_record(marker).get("key") == key:
+        if _marked(marker) == key:
             for path in (folder / _RECORD, *folder.rglob(".*")):  # a record here is of files since damaged
                 path.unlink(missing_ok=True)
             return
@@ -167,18 +192,34 @@ class Run:
         write_json(marker, {"key": key})
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where the file is missing or damaged: its step is then done again."""
+def _identity(path: Path) -> dict[str, Any]:
+    """What the run folder is bound to."""
+    record = read_json(path)
+    identity = record.get("identity") if isinstance(record, dict) else None
+    if not isinstance(identity, dict):
+        raise UsageError(f"{path} is damaged: bring back the file, or give another folder with --run.")
+    return identity
+
+
+def _marked(path: Path) -> str | None:
+    """The key in a marker; None where it is missing or damaged: its step then starts clean."""
     try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        record = read_json(path)
+    except UsageError:
+        return None
+    return record.get("key") if isinstance(record, dict) else None
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _RECORD)
 
 
-def _has_size(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+def _is_gone(path: Path, size: int | None) -> bool:
+    """``size`` is what tells a changed file where there is no sum."""
+    return not path.is_file() or (size is not None and path.stat().st_size != size)
+
+
+def _states(folder: Path, record: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells that a step's files were written since they were checked, without reading them."""
+    found = [(folder / name).stat() for name in record["files"]]
+    return record["key"], *((file.st_ino, file.st_size, file.st_mtime_ns) for file in found)

@@ -129,7 +129,8 @@ class _Running:
         bad = (~torch.isfinite(losses)).nonzero()
         if len(bad):
             row, column = bad[0].tolist()
-            what = f"the loss of {self.trainable.loss_names[column]} is"
+            name = self.trainable.loss_names[column]
+            what = f"the {name.replace('_', ' ')} is" if name.endswith("loss") else f"the loss of {name} is"
             raise Diverged(self._diverged(what, self.step - len(self.unchecked) + row))
         self.sums += losses.sum(0)
         self.unchecked.clear()

@@ -1,6 +1,6 @@
 """DNA: block-wise supervision (Li et al., CVPR 2020)."""
 
-from distilnas.methods.dna.additivity import Additivity, measure_additivity
+from distilnas.methods.dna.additivity import Additivity, Held, hold, measure_additivity
 from distilnas.methods.dna.distill import distill
 from distilnas.methods.dna.metrics import METRICS, Metric
 from distilnas.methods.dna.rate import RateSettings, rate
@@ -12,9 +12,11 @@ __all__ = [
     "SAMPLERS",
     "Additivity",
     "DistillSettings",
+    "Held",
     "Metric",
     "RateSettings",
     "distill",
+    "hold",
     "measure_additivity",
     "rate",
 ]

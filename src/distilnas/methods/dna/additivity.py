@@ -2,7 +2,8 @@
 
 Ratings feed every block with the teacher's features; in a network errors accumulate. For a sample of choices, the
 assembled supernet path runs on the rating images from the first block to the last, and its distance from the teacher
-there (by the metric of the ratings; stitched: behind the teacher's head) is compared with the predicted sum.
+there (by the metric of the ratings; stitched: behind the teacher's head) is compared with the predicted sum. The
+solver's choice is then held against the others: one that is proved by its ratings and measures badly is told of.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,6 +40,32 @@ class Additivity:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)
+
+
+_ENOUGH = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The solution held against other assembled ``networks``, of which so many measure ``better``."""
+
+    networks: int
+    better: int
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether at least half of enough networks measure better than the one that is rated best."""
+        return self.networks >= _ENOUGH and 2 * self.better >= self.networks
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self) | {"contradicted": self.contradicted}
+
+
+def hold(found: Additivity, others: Sequence[int]) -> Held:
+    """The first choice of ``found``, the solution, held against those at the indices ``others``."""
+    better = sum(found.measured[n] < found.measured[0] for n in others)
+    return Held(networks=len(others), better=better)
 
 
 @torch.no_grad()

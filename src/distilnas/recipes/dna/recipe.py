@@ -8,6 +8,7 @@ from torch import nn
 
 from distilnas.costing import cost_table
 from distilnas.data import Preprocessing
+from distilnas.recipes import doubts
 from distilnas.recipes.dna.steps import DATA, SPACE, STEPS, TEACHER, DnaJob
 from distilnas.recipes.frame import Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
@@ -91,10 +92,17 @@ def finish(job: DnaJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
             "macs": solution["costs"]["macs"],
             "params": solution["costs"]["params"],
             "optimal": solution["optimal"],
+            "contradicted": doubts.contradicted(results["additivity"]),
             "budgets": solution["budgets"],
         },
         "random": _random_rows(results.get("random", {})),
         "additivity": results["additivity"],
+        "warnings": [
+            *doubts.of_teacher(teacher),
+            *doubts.of_space(int(results["space"]["num_architectures"])),
+            *doubts.of_choice(solution, results["additivity"]),
+            *doubts.of_student(results["evaluate"]),
+        ],
         **student_summary(
             records, job.run.folder, architecture="solve/architecture.json", fingerprint=solution["hash"]
         ),

@@ -1,5 +1,6 @@
 """The steps of a DNA run, and at the end their table; ``recipe`` has what stands before and after them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,22 +11,33 @@ from safetensors.torch import load_file, save
 
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
-from distilnas.methods.dna import RateSettings, distill, measure_additivity, rate
-from distilnas.recipes import verbs
+from distilnas.methods.dna import RateSettings, distill, hold, measure_additivity, rate
+from distilnas.recipes import doubts, verbs
 from distilnas.recipes.frame import Job, Several, Step
 from distilnas.recipes.materials import Batches, finish_training
 from distilnas.recipes.settings import Settings, plain
-from distilnas.recipes.solving import limits_of, random_choices, random_in_budget, read_choice, solve_run
+from distilnas.recipes.solving import (
+    keeps,
+    limits_of,
+    more_within,
+    random_choices,
+    random_in_budget,
+    read_choice,
+    solve_run,
+)
 from distilnas.recipes.spaces import resolve_space
 from distilnas.recipes.students import DATA, Evaluate, Export, Retrain
 from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, Teaching
 from distilnas.runtime.seeds import derive_seed
-from distilnas.space import Architecture, SearchSpace
+from distilnas.runtime.store import StepRecord
+from distilnas.solve import Limit
+from distilnas.space import Architecture, Choice, SearchSpace
 from distilnas.supernet import Supernet, build_supernet
 from distilnas.tables import CostTable, RatingTable
 from distilnas.tables.csv import write_ratings_csv
 
 ADDITIVITY_SAMPLES = 30
+WITHIN_BUDGET = 10
 DnaJob = Job[Settings, Teaching]
 
 
@@ -39,6 +51,8 @@ class Space(Step[DnaJob, SearchSpace]):
 
     def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
         space = resolve_space(job.settings.space, job.result(TEACHER)["partition"])
+        for text in doubts.of_space(space.num_architectures):
+            job.progress.message(f"mind: {text}")
         write_json(folder / "space.json", space.to_dict())
         return {
             "name": space.name,
@@ -162,22 +176,44 @@ class Solve(Step[DnaJob, Architecture]):
 
 
 class Additivity(Step[DnaJob, None]):
-    """Compare rating sums with the imitation of assembled supernet paths."""
+    """Compare rating sums with the imitation of assembled supernet paths; hold the solution against them."""
 
     name = "additivity"
 
     def keys(self, job: DnaJob) -> dict[str, Any]:
-        return {"rate": job.key(RATE), "choice": job.result(SOLVE)["choice"]}
+        return self._older_keys(job) | {"budgets": job.result(SOLVE)["budgets"]}
+
+    def done(self, job: DnaJob) -> StepRecord:
+        older = json.loads(json.dumps(self._older_keys(job) | {"seed": job.materials.seed}))
+        return job.run.finished(self.name, older) or super().done(job)
 
     def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
-        drawn = random_choices(job.get(SPACE), ADDITIVITY_SAMPLES, job.settings.seed)
+        space, limits = job.get(SPACE), limits_of(job.settings.solve, job.result(TEACHER))
+        drawn = random_choices(space, ADDITIVITY_SAMPLES, job.settings.seed)
+        drawn += more_within(space, job.get(COST), limits, drawn, WITHIN_BUDGET, job.settings.seed)
         choices = [read_choice(job.result(SOLVE)["choice"]), *drawn]
         batches = partial(rating_batches, job)
         found = measure_additivity(
             job.get(DISTILL), job.get(TEACHER), job.get(RATE), choices, batches, device=job.device
         )
-        write_json(folder / "additivity.json", found.to_dict())
-        return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho}
+        held = hold(found, _rivals(space, job.get(COST), limits, choices)).to_dict()
+        write_json(folder / "additivity.json", found.to_dict() | {"held": held})
+        return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho, "held": held}
+
+    def _older_keys(self, job: DnaJob) -> dict[str, Any]:
+        """Of runs that were done before solutions were held against others."""
+        return {"rate": job.key(RATE), "choice": job.result(SOLVE)["choice"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainSolution(Retrain):
+    """Train the solution; before its first training it is held against its assembled networks."""
+
+    def done(self, job: DnaJob) -> StepRecord:
+        if not job.finished(self):
+            for text in doubts.of_choice(job.result(SOLVE), job.result(ADDITIVITY)):
+                job.progress.message(f"mind: {text}")
+        return super().done(job)
 
 
 class RandomNetworks(Several[DnaJob]):
@@ -192,12 +228,12 @@ class RandomNetworks(Several[DnaJob]):
         limits = limits_of(job.settings.solve, job.result(TEACHER))
         macs, tables = job.result(SOLVE)["costs"]["macs"], (job.get(SPACE), job.get(COST))
         drawn = random_in_budget(*tables, limits, job.settings.random, macs, job.settings.seed)
-        trained = [Retrain(of=architecture) for architecture in drawn]
+        trained = [Retrain(of=architecture, teacher=TEACHER) for architecture in drawn]
         return [step for retrain in trained for step in (retrain, Evaluate(of=retrain))]
 
 
 SPACE, DISTILL, RATE, COST, SOLVE, ADDITIVITY = Space(), Distill(), Rate(), Cost(), Solve(), Additivity()
-RETRAIN = Retrain(of=SOLVE)
+RETRAIN = RetrainSolution(of=SOLVE, teacher=TEACHER)
 EVALUATE, EXPORT = Evaluate(of=RETRAIN), Export(of=RETRAIN)
 RANDOM = RandomNetworks()
 STEPS = (
@@ -228,3 +264,9 @@ def rating_batches(job: DnaJob, settings: RateSettings | None = None) -> Batches
     settings = settings or job.settings.rate
     images = job.get(DATA).rating.subset(range(settings.images))
     return job.materials.eval_batches(images, settings.batch_size, drop_last=True)
+
+
+def _rivals(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...], choices: Sequence[Choice]) -> list[int]:
+    """Where among ``choices`` other networks than the first stand that keep the limits, too."""
+    layers = [space.architecture(choice).acting_layers for choice in choices]
+    return [n for n, c in enumerate(choices) if layers[n] != layers[0] and keeps(space, costs, limits, c)]

@@ -12,6 +12,7 @@ from distilnas.data import Preprocessing
 from distilnas.methods.dnad.costs import point_sides
 from distilnas.methods.dnad.imitation import check_teacher
 from distilnas.networks import DartsNet
+from distilnas.recipes import doubts
 from distilnas.recipes.dnad.choice import check_limits
 from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.dnad.steps import DATA, STEPS, TEACHER, DnadJob, known_teacher
@@ -122,6 +123,11 @@ def finish(job: DnadJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
             "step": solution["step"],
             "reason": solution["reason"],
         },
+        "warnings": [
+            *(doubts.of_teacher(results["teacher"]) if "teacher" in results else ()),
+            *doubts.of_space(int(search["num_genotypes"])),
+            *doubts.of_student(results["evaluate"]),
+        ],
         **student_summary(
             records, job.run.folder, architecture="solve/architecture.json", fingerprint=solution["hash"]
         ),

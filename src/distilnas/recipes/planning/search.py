@@ -92,7 +92,8 @@ def search_steps(
     teacher, teacher_evaluated = teacher_steps(bench, teaching, search.teacher)
     distilled = _distill(bench, settings, search)
     rated, additivity = _rate(bench, settings, search)
-    retrained, evaluated, exported = student_steps(bench, search.student, settings.retrain)
+    helper = search.teacher.blocks.model if settings.retrain.teacher else None
+    retrained, evaluated, exported = student_steps(bench, search.student, settings.retrain, teacher=helper)
     return bench, (
         data_step(bench),
         teacher,

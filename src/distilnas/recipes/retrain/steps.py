@@ -8,6 +8,7 @@ from typing import Any
 from distilnas.costing import profile
 from distilnas.files import write_json
 from distilnas.networks import build_network, save_student
+from distilnas.recipes import doubts
 from distilnas.recipes.frame import Job, Recipe, Step, conclude
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.retrain.network import GivenNetwork, read_network
@@ -66,7 +67,9 @@ def open_retrain(settings: RetrainSettings, folder: Path, progress: Progress | N
 def finish(job: RetrainJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
     """``summary.json``."""
     kept = {"architecture": "network/architecture.json", "fingerprint": records["network"].result["hash"]}
-    return conclude(job, RETRAINING, records, student_summary(records, job.run.folder, **kept))
+    found = student_summary(records, job.run.folder, **kept)
+    found["warnings"] = doubts.of_student(records["evaluate"].result, "the network")
+    return conclude(job, RETRAINING, records, found)
 
 
 RETRAINING = Recipe(
