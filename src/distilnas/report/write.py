@@ -20,9 +20,9 @@ def write_report(run_folder: Path, out: Path | None = None) -> Path:
     """Write the report of a finished or partly finished run to ``out`` (default ``report.html`` in the folder).
 
     A search (recipes ``dna`` and ``dnad``), a shrinking (``shrink``), the training of one network (``retrain``) or
-    rounds of both (``progressive``). The file works offline: scripts, styles and data are inside, and its security policy forbids
-    loading anything. Parts whose step has not run are replaced by the command that makes them. Returns the path; raises
-    ``UsageError`` when the folder is no run, an artefact is damaged, or ``out`` cannot be written.
+    rounds of both (``progressive``). The file works offline: scripts, styles and data are inside, and its security
+    policy forbids loading anything. Parts whose step has not run are replaced by the command that makes them. Returns
+    the path; raises ``UsageError`` when the folder is no run, an artefact is damaged, or ``out`` cannot be written.
     """
     path = out or run_folder / "report.html"
     match recipe_of(run_folder):

@@ -34,7 +34,7 @@ ShrinkJob = Job[ShrinkSettings, Teaching]
 _BATCH = 125
 _FIT_ELSEWHERE = 8.0  # epochs that a teacher is taken to have been fitted for where that was not here
 _DISTANCE = 2  # blocks in which alternatives to the best differ from it
-_CURVE_IMAGES = 500  # for students that are only measured
+_FEW_IMAGES = 500  # for students that are only compared
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,18 +107,20 @@ class Choose(Step[ShrinkJob, None]):
         simple = _nearest(alternatives(shelf.library, shelf.trunks), limits)
         kinds = {one.chosen.choice: one.kind for one in simple} | {one.choice: "searched" for one in solved}
         candidates = _distinct(solved, [one.chosen for one in simple])
-        built = choose(shelf.library, candidates, calibration_batches(job), *rating_batches(job))
+        built = choose(shelf.library, candidates, calibration_batches(job, _FEW_IMAGES), *rating_batches(job))
         rows = [{"kind": kinds[one.chosen.choice], **_row(one)} for one in built]
-        best, limited = built[0], {limit.cost: limit.max for limit in limits}
+        (best,) = choose(shelf.library, [built[0].chosen], calibration_batches(job), *rating_batches(job))
+        limited = {limit.cost: limit.max for limit in limits}
         save_student(folder, _student(job, shelf, best), **_words(job))
         write_json(folder / "choice.json", {"budget": dict(self.budget), "limits": limited, "assembled": rows})
-        _tell(job, dict(self.budget), rows[0], first=best.chosen is solved[0])
+        first, row = best.chosen is solved[0], rows[0] | _row(best)
+        _tell(job, dict(self.budget), row, first=first)
         return {
             "budget": dict(self.budget),
             "limits": limited,
             "optimal": solved[0].solution.optimal,
-            "as_rated": best.chosen is solved[0],
-            **rows[0],
+            "as_rated": first,
+            **row,
             "alternatives": [row for row in rows if row["kind"] != "searched"],
         }
 
@@ -193,7 +195,7 @@ class Curve(Step[ShrinkJob, None]):
         shelf = job.get(LIBRARY)
         points = [("searched", one) for one in _along(shelf, job.settings.choice.curve)]
         points += [(one.kind, one.chosen) for one in alternatives(shelf.library, shelf.trunks)]
-        few, (held_out, labels) = calibration_batches(job, _CURVE_IMAGES), rating_batches(job)
+        few, (held_out, labels) = calibration_batches(job, _FEW_IMAGES), rating_batches(job)
         rows = []
         with job.progress.task("students before training", len(points)) as task:
             for kind, one in points:
