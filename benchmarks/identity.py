@@ -12,14 +12,15 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from distilnas.costing.counters import count
 from distilnas.errors import UsageError
 from distilnas.networks import ChainNet, load_student, save_student
 from distilnas.networks.parent import Parent
@@ -71,14 +72,13 @@ def check_kept(network: nn.Module, model: str, arguments: dict[str, Any], partit
         return str(error)
     for batch in (1, 2):
         images = torch.randn(batch, *partition.image_shape, generator=torch.Generator().manual_seed(batch))
-        expected, macs = _run(network, images)
+        expected = _run(network, images)
         for name, student in (("the chain", chain), ("the loaded chain", loaded)):
-            output, own = _run(student, images)
+            output = _run(student, images)
             if not torch.equal(output, expected):
                 return f"{name} differs by up to {(output - expected).abs().max():.1e}"
-            if own != macs:
-                return f"{name} has {own} multiply-adds instead of {macs}"
-    for what, measure in (("parameters", _params), ("bytes of weights", _bytes)):
+    macs = partial(_macs, shape=partition.image_shape)
+    for what, measure in (("multiply-adds", macs), ("parameters", _params), ("bytes of weights", _bytes)):
         if measure(chain) != measure(network) or measure(loaded) != measure(network):
             return f"{what}: {measure(chain)}, loaded {measure(loaded)}, instead of {measure(network)}"
     return ""
@@ -111,10 +111,16 @@ def rows(text: str) -> list[tuple[str, int, dict[str, Any]]]:
 
 
 @torch.no_grad()
-def _run(network: nn.Module, images: Tensor) -> tuple[Tensor, int]:
-    with FlopCounterMode(display=False) as counter:
-        output = network(images)
-    return output, counter.get_total_flops() // 2
+def _run(network: nn.Module, images: Tensor) -> Tensor:
+    return network(images)
+
+
+def _macs(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    """0 for what our counter does not count (LSTMs)."""
+    try:
+        return count(network, shape).macs
+    except UsageError:
+        return 0
 
 
 def _params(network: nn.Module) -> int:

@@ -88,10 +88,20 @@ def test_divergence_is_no_failure_of_the_probe(tmp_path: Path) -> None:
         _recover(tmp_path / "all", replace(PROBED, rates=(1e30, 2e30), optim=replace(PROBED.optim, optimizer="sgd")))
 
 
-def test_the_first_of_equals() -> None:
-    tried = [{"lr": 1.0, "val_kl": None}, {"lr": 2.0, "val_kl": 0.5}, {"lr": 3.0, "val_kl": 0.5}]
-    assert best_rate(tried) == 2.0
-    assert best_rate(tried[:1]) is None
+@pytest.mark.parametrize(
+    ("kls", "chosen"),
+    [
+        ((0.9, 0.4, 0.6, 2.0), 3.0),  # gains 0.1, 0.6, 0.4: two thirds of the most are enough
+        ((0.9, 0.4, 0.8, 2.0), 2.0),  # 0.2 are not
+        ((1.1, 1.2, 3.0, 9.0), 1.0),  # nothing helps: the least harm
+        ((0.5, None, 0.5, None), 3.0),
+        ((None, None, None, None), None),
+    ],
+)
+def test_the_largest_rate_that_is_about_as_good(kls: tuple[float | None, ...], chosen: float | None) -> None:
+    tried = [{"lr": float(lr), "val_kl": kl} for lr, kl in enumerate(kls, start=1)]
+    assert best_rate(tried, 1.0) == chosen
+    assert best_rate(tried[::-1], 1.0) == chosen
 
 
 def test_too_short_for_a_probe_takes_the_middle_rate(tmp_path: Path) -> None:

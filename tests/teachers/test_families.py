@@ -15,6 +15,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from benchmarks import identity
 from distilnas.errors import UsageError
 from distilnas.teachers.blocks import TeacherBlocks
 from distilnas.teachers.partition import Tap, propose
@@ -53,7 +54,8 @@ SLOW = {
 class Row:
     """A line of the table; ``whole`` are the blocks (from 1) behind which the whole teacher must run.
 
-    ``unread``: the classifier does not read the last map.
+    ``unread``: the classifier does not read the last map. ``kept``: the blocks in a row are the teacher. ``units``: how
+    many of them the fine partition has, in how many blocks ("no": it has none).
     """
 
     family: str
@@ -67,13 +69,15 @@ class Row:
     layouts: list[str]
     whole: set[int]
     unread: bool
+    kept: bool
+    units: str
 
 
 def table() -> list[Row]:
     lines = re.findall(r"^\| [^|]+ \| `\w+` \| \d+ \|.*\|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     rows = []
     for line in lines:
-        family, model, pixels, arguments, blocks, policy, taps, strides, layouts, whole = (
+        family, model, pixels, arguments, blocks, policy, taps, strides, layouts, whole, kept, units = (
             cell.strip().replace("`", "") for cell in line.strip("|").split("|")
         )
         named = (argument.split("=") for argument in arguments.split(", ") if argument)
@@ -91,6 +95,8 @@ def table() -> list[Row]:
                 layouts=every * int(blocks) if len(every) == 1 else every,
                 whole=set(map(int, whole.replace("unread", "").split())),
                 unread="unread" in whole,
+                kept=kept == "yes",
+                units=units,
             )
         )
     return rows
@@ -151,6 +157,34 @@ def test_features_are_the_forward_pass_block_by_block(row: Row) -> None:
             difference = (blocks.forward_from(i, features[i], like) - logits).norm() / logits.norm()
             assert difference < 1e-4, f"what follows {tap.path}"
     assert {i for i, rest in blocks._rests.items() if rest is None} == row.whole
+
+
+# of each way to lie in memory and to be cut: shortcuts, in-place activations, gates, branches, dense features, tokens
+# with and without prefix, channels last, sizes that pass by, constants of the forward, several tensors between stages
+KEPT = {
+    "efficientnet_b0",
+    "resnet10t",
+    "convnext_atto",
+    "densenet121",
+    "regnety_002",
+    "vgg11",
+    "hrnet_w18_small",
+    "vit_tiny_patch16_224",
+    "swin_tiny_patch4_window7_224",
+    "eva02_tiny_patch14_224",
+    "pit_ti_224",
+}
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.model, marks=[pytest.mark.slow] * (row.model not in KEPT)) for row in ROWS]
+)
+def test_kept_blocks_in_a_row_are_the_teacher(row: Row) -> None:
+    network = identity.make(row.model, row.arguments)
+    page = identity.check_page(network, row.model, row.arguments, row.pixels)
+    assert (page.blocks, not page.failure) == (row.blocks, row.kept), page.failure
+    fine = identity.check_units(network, row.model, row.arguments, row.pixels)
+    assert (f"{fine.units} in {fine.blocks}" if not fine.failure else "no") == row.units, fine.failure
 
 
 def keeper(raw: dict[str, Tensor], path: str) -> Any:

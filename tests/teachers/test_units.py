@@ -128,9 +128,20 @@ def test_what_can_be_left_out_adds_to_its_input() -> None:
     assert found == {"1", "2", "3"}
 
 
+class Passing(nn.Module):
+    """Its last layer reads a number that only the first knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 8, 1))
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.body[1](self.body[0](x))
+        rows = first.numel()
+        return self.fc(self.body[3](self.body[2](first)).mean((2, 3)) * rows)
+
+
 def test_taps_that_do_not_hold_the_whole_state_are_left_out() -> None:
-    """XCiT's blocks read the patches' grid besides their tokens, so that only its end can be cut off."""
-    found = propose_units(timm.create_model("xcit_nano_12_p16_224", num_classes=10, img_size=64), 64)
-    assert "blocks.3" not in [tap.path for tap in found.partition.taps]
-    with pytest.raises(UsageError, match="at least two blocks"):
-        propose_units(timm.create_model("pit_ti_224", num_classes=10, img_size=64), 64)
+    with pytest.raises(UsageError, match="at least two blocks, but policy 'explicit' finds 0 in Passing"):
+        propose_units(Passing(), 8, most=1)

@@ -17,6 +17,7 @@ from distilnas.cli import bench, check, config, doctor, plan, profile, rank, run
 from distilnas.cli.console import error_console
 from distilnas.cli.stopping import Interrupted, interrupted_text, memory_text, signals_caught
 from distilnas.errors import DistilnasError, UsageError
+from distilnas.recipes.verbs import VERBS
 from distilnas.version import __version__
 
 _FIRST_SECONDS = 3.0
@@ -30,8 +31,9 @@ app = typer.Typer(
 )
 app.command("shrink")(shrink.shrink)
 app.command("run")(run.run)
-for verb in steps.VERBS:
-    app.command(verb.__name__)(verb)
+for verb in VERBS:
+    app.command(verb.name, help=verb.help)(steps.OWN.get(verb) or steps.command(verb))
+app.command("report")(steps.report)
 app.command("profile")(profile.profile)
 app.command("plan")(plan.plan)
 app.command("rank")(rank.rank)

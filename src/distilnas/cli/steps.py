@@ -1,5 +1,6 @@
 """The verbs for single steps. Each does the steps before it where they are missing."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,8 @@ import typer
 
 from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
 from distilnas.errors import UsageError
+from distilnas.recipes import verbs
+from distilnas.recipes.verbs import Verb
 
 Words = Annotated[
     list[str] | None,
@@ -15,28 +18,15 @@ Words = Annotated[
 Amount = Annotated[str | None, typer.Option(help="A number (40M, 1.2M) or a share of the teacher's (45%).")]
 
 
-def distill(
-    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
-) -> None:
-    """Train the supernet block by block under the teacher."""
-    _step("distill", words, run, json)
+def command(verb: Verb) -> Callable[..., None]:
+    """What ``distilnas VERB`` does."""
 
+    def do(
+        words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
+    ) -> None:
+        _step(verb.name, words, run, json)
 
-def search(
-    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
-) -> None:
-    """Search the space of DARTS (recipe dnad)."""
-    _step("search", words, run, json)
-
-
-def rate(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
-    """Rate every candidate of every block on held-out training images."""
-    _step("rate", words, run, json)
-
-
-def cost(words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False) -> None:
-    """Compute MACs and parameters of every candidate."""
-    _step("cost", words, run, json)
+    return do
 
 
 def solve(
@@ -55,7 +45,7 @@ def solve(
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Find the best architecture under the budgets; with limits given here, these replace all of the run's."""
+    """The verb ``solve``, which has options of its own."""
     limits = {"max_macs": max_macs, "max_params": max_params, "min_macs": min_macs, "min_params": min_params}
     if ratings or space:
         if not (ratings and space) or words or run:
@@ -64,27 +54,6 @@ def solve(
     else:
         extra = [f"solve.{key}={value or 'null'}" for key, value in limits.items()] if any(limits.values()) else []
         _step("solve", words, run, json, extra)
-
-
-def retrain(
-    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
-) -> None:
-    """Train the solution's network from scratch, without the teacher."""
-    _step("retrain", words, run, json)
-
-
-def evaluate(
-    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
-) -> None:
-    """Test the student on images never used before."""
-    _step("evaluate", words, run, json)
-
-
-def export(
-    words: Words = None, run: RunOption = None, json: JsonOption = False, verbose: VerboseOption = False
-) -> None:
-    """Write the student as safetensors, JSON and ONNX (checked against PyTorch)."""
-    _step("export", words, run, json)
 
 
 def report(
@@ -117,7 +86,7 @@ def report(
         console.print(str(path), highlight=False, soft_wrap=True)
 
 
-VERBS = (distill, search, rate, cost, solve, retrain, evaluate, export, report)
+OWN = {verbs.SOLVE: solve}  # verbs with options of their own
 
 
 def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: list[str] | None = None) -> None:

@@ -8,6 +8,7 @@ images (position tables, say) belong to every part that uses them.
 
 import hashlib
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,22 +16,27 @@ import torch
 from torch import Tensor, fx, nn
 
 from distilnas.errors import UsageError
+from distilnas.networks.sizes import is_batch, settle_sizes
 
 
-def trace(model: nn.Module, paths: Sequence[str]) -> fx.Graph:
+def trace(model: nn.Module, paths: Sequence[str], image_shape: tuple[int, int, int] | None = None) -> fx.Graph:
     """Forward of ``model`` as a graph in which each module at ``paths`` is one call.
 
-    Optional arguments of ``forward`` have their defaults. Raises ``UsageError`` where the code around the cuts branches
-    on values or shapes of tensors, so that it is no fixed graph.
+    Optional arguments of ``forward`` have their defaults. Where sizes pass by a cut and all images will have
+    ``image_shape`` (C, H, W), these sizes become constants. Raises ``UsageError`` where the code around the cuts
+    branches on values or shapes of tensors, so that it is no fixed graph.
     """
     try:
-        return _Tracer(paths).trace(model, concrete_args=_defaults(model.forward))
+        graph = _Tracer(paths).trace(model, concrete_args=_defaults(model.forward))
     except Exception as error:  # stand-ins run through the network's own code: anything may be raised
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(
             f"a network is cut into modules by tracing its forward, but that of {type(model).__name__} is no fixed "
             f"graph around {', '.join(paths)}: {reason}. Cut it elsewhere (teacher.partition), or choose another."
         ) from error
+    if image_shape is not None and any(_passing(graph, path) for path in paths):
+        settle_sizes(model, graph, image_shape)
+    return graph
 
 
 def between(graph: fx.Graph, start: str | None, end: str | None) -> fx.Graph:
@@ -50,7 +56,11 @@ def between(graph: fx.Graph, start: str | None, end: str | None) -> fx.Graph:
     part = fx.Graph()
     known = {first: part.placeholder("feature" if start else "images")}
     for node in _ancestors(graph, last, first):
-        known[node] = part.node_copy(node, known.__getitem__)
+        if start and is_batch(node):
+            shape = part.call_function(getattr, (known[first], "shape"))
+            known[node] = part.call_function(operator.getitem, (shape, 0))
+        else:
+            known[node] = part.node_copy(node, known.__getitem__)
     part.output(known[last])
     return part
 
@@ -130,9 +140,15 @@ def _dependent_otherwise(graph: fx.Graph, first: fx.Node) -> set[fx.Node]:
     images = _images(graph)
     tainted: set[fx.Node] = set() if first is images else {images}
     for node in graph.nodes:
-        if node is not first and not tainted.isdisjoint(node.all_input_nodes):
+        if node is not first and not is_batch(node) and not tainted.isdisjoint(node.all_input_nodes):
             tainted.add(node)
     return tainted
+
+
+def _passing(graph: fx.Graph, path: str) -> bool:
+    """Whether something besides the output of the module at ``path`` is used after it."""
+    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == path]
+    return len(calls) == 1 and _end(graph, None) in _dependent_otherwise(graph, calls[0])
 
 
 def _extra(graph: fx.Graph, first: fx.Node, last: fx.Node) -> str:
@@ -156,7 +172,8 @@ def _ancestors(graph: fx.Graph, last: fx.Node, first: fx.Node) -> list[fx.Node]:
     needed, waiting = {last} - {first}, [last]
     while waiting:
         node = waiting.pop()
-        new = set() if node is first else set(node.all_input_nodes) - needed - {first}
+        told = node is first or (is_batch(node) and first.op != "placeholder")
+        new = set() if told else set(node.all_input_nodes) - needed - {first}
         needed |= new
         waiting.extend(new)
     return [node for node in graph.nodes if node in needed]

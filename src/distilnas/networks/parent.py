@@ -114,7 +114,7 @@ class Parent:
         ``share``: they are made of the model's own modules; otherwise of copies. Raises ``UsageError`` as ``cut``'s.
         """
         paths = [border.path for border in self.borders]
-        graph = trace(model, paths)
+        graph = trace(model, paths, self.image_shape)
         parts = [as_module(model, between(graph, *ends)).eval() for ends in pairwise([None, *paths, None])]
         return parts if share else [copy.deepcopy(part) for part in parts]
 

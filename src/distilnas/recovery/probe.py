@@ -17,6 +17,7 @@ from distilnas.runtime import ranks
 from distilnas.training.loop import Diverged
 
 _UNTIMED, _TIMED = 2, 5  # updates
+_ENOUGH = 0.5
 
 
 def probe_rate(
@@ -47,10 +48,18 @@ def probe_rate(
     return {"lr": rate, **(measured if math.isfinite(measured.get("val_kl", math.inf)) else {"val_kl": None})}
 
 
-def best_rate(tried: Sequence[dict[str, Any]]) -> float | None:
-    """The learning rate with the least divergence from the teacher, of equal ones the first; None: all diverged."""
-    ended = [one for one in tried if one["val_kl"] is not None]
-    return min(ended, key=lambda one: one["val_kl"])["lr"] if ended else None
+def best_rate(tried: Sequence[dict[str, Any]], before: float) -> float | None:
+    """The largest learning rate that takes away at least half as much of the divergence from the teacher as the best
+    one does; where none takes any away, the one that ends nearest; None where all diverged.
+
+    ``before``: the divergence of the student as it came. Not the best one itself: the shorter a training, the lower the
+    rate that suits it, and a probe is a short one (measured in the guide's page on recovery).
+    """
+    gains = {one["lr"]: before - one["val_kl"] for one in tried if one["val_kl"] is not None}
+    if not gains:
+        return None
+    most = max(gains.values())
+    return max(rate for rate, gain in gains.items() if gain >= (_ENOUGH * most if most > 0 else most))
 
 
 def measure_timing(student: nn.Module, lesson: Lesson, settings: RecoverySettings) -> Timing:

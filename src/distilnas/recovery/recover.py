@@ -49,7 +49,7 @@ def recover(
     stream = update_stream(lesson, settings)
     updates = updates_of(settings, stream.per_epoch, fit_epochs=fit_epochs, timing=timing)
     tried = _probed(student, lesson, settings, notes, probe_updates(settings, updates))
-    lr = _chosen(settings, tried) or settings.optim.for_batch(stream.pieces.update).lr
+    lr = _chosen(settings, tried, before["val_kl"]) or settings.optim.for_batch(stream.pieces.update).lr
     trained = train_student(student, lesson, settings.at(lr), updates=updates)
     done = Rounds.of(updates, stream.per_epoch).total
     return Recovered(model=trained.model, log=trained.log, before=before, lr=lr, tried=tried, updates=done)
@@ -67,11 +67,11 @@ def _probed(
     )
 
 
-def _chosen(settings: RecoverySettings, tried: tuple[dict[str, Any], ...]) -> float | None:
+def _chosen(settings: RecoverySettings, tried: tuple[dict[str, Any], ...], before: float) -> float | None:
     """The best of the rates tried; where none was tried the middle one; None where the settings have none."""
     if not tried:
         return sorted(settings.rates)[len(settings.rates) // 2] if settings.rates else None
-    best = best_rate(tried)
+    best = best_rate(tried, before)
     if best is None:
         raise UsageError(
             f"the training diverges with each of the learning rates {[one['lr'] for one in tried]}: set lower rates."

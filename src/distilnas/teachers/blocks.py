@@ -154,7 +154,7 @@ class TeacherBlocks(nn.Module):
 
     def _graph(self) -> fx.Graph:
         if self._traced is None:
-            self._traced = trace(self.model, self._paths)
+            self._traced = trace(self.model, self._paths, self.partition.image_shape)
         return self._traced
 
     def _stay_frozen(self) -> None:

@@ -132,7 +132,7 @@ def _usable_taps(model: nn.Module, probe: Probe, groups: list[_Group]) -> list[t
     """The ends of ``groups`` at which the network can be cut in two; a group without one joins the next."""
     while True:
         taps = _taps(probe, groups)
-        usable = _usable(model, [tap.path for tap, _ in taps])
+        usable = _usable(model, [tap.path for tap, _ in taps], probe.image_shape)
         merged = _merged(groups, {at for at, (tap, _) in enumerate(taps) if tap.path not in usable})
         if len(merged) == len(groups):
             return taps
@@ -186,15 +186,15 @@ def _start(probe: Probe, unit: Call) -> int:
     return min(call.order for call in probe.calls.values() if f"{call.path}.".startswith(f"{unit.path}."))
 
 
-def _usable(model: nn.Module, paths: list[str]) -> list[str]:
+def _usable(model: nn.Module, paths: list[str], image_shape: tuple[int, int, int]) -> list[str]:
     """Those of ``paths`` at which the rest of the network can be cut off."""
     try:
-        graph = trace(model, paths)
+        graph = trace(model, paths, image_shape)
     except UsageError:
         paths = [path for path in paths if _does(lambda path=path: trace(model, [path]))]
         if not paths:
             raise
-        graph = trace(model, paths)
+        graph = trace(model, paths, image_shape)
     return [path for path in paths if _does(lambda path=path: between(graph, path, None))]
 
 

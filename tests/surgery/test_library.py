@@ -1,0 +1,121 @@
+"""The library of a small teacher: exact sums, exact costs, repaired students that beat raw ones, the teacher itself."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from small import chain, images, teacher
+
+from distilnas.costing.counters import count, count_params
+from distilnas.errors import InfeasibleError
+from distilnas.solve import Limit
+from distilnas.surgery.assemble import assemble
+from distilnas.surgery.chain import run
+from distilnas.surgery.choose import best_choices, choose, different_choices, measure
+from distilnas.surgery.cut import cut
+from distilnas.surgery.library import Choice, build_library, choice_in
+
+NAME = "mobilenetv2_035"
+RATIOS = (1.0, 0.5, 0.25)
+CALIBRATION = [images(20, seed=seed) for seed in (1, 2)]
+HELD_OUT = [images(8, seed=seed) for seed in (5, 6)]
+
+
+@pytest.fixture(scope="module")
+def library():
+    return build_library(chain(teacher(NAME)), CALIBRATION, HELD_OUT, ratios=RATIOS)
+
+
+@pytest.fixture(scope="module")
+def trunks(library):
+    return library.trunks()
+
+
+def costs_of(library, modules):
+    """Counted on the modules one by one, with the shapes that they really see."""
+    x, macs = images(1), 0
+    for module in modules:
+        macs += count(module, tuple(x.shape[1:]))[0]
+        with torch.no_grad():
+            x = module(x)
+    return {"macs": macs, "params": sum(count_params(module) for module in modules)}
+
+
+def some_choices(trunks, seed):
+    rng = np.random.default_rng(seed)
+    for trunk in trunks:
+        numbers = [int(rng.integers(len(block))) for block in trunk.problem.blocks]
+        yield trunk, numbers, choice_in(trunk, numbers)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_costs_and_ratings_are_sums_that_the_built_student_confirms(library, trunks, seed):
+    for trunk, numbers, choice in some_choices(trunks, seed):
+        positions = [(0, number) for number in numbers]
+        rating, costs = trunk.problem.evaluate(positions)
+        assert costs == costs_of(library, assemble(library, choice, CALIBRATION))
+        assert rating == pytest.approx(library.rating_of(choice).mean)
+
+
+def test_left_out_units_of_a_block_are_rated_together(library):
+    for _, inside in itertools.groupby(range(len(library.units)), key=lambda i: library.units[i].block):
+        free = [i for i in inside if library.units[i].droppable]
+        patterns = {out for out in library.drops if set(out) & set(free)}
+        assert len(patterns) == 2 ** len(free) - 1
+
+
+def test_all_kept_is_the_teacher_bit_for_bit(library):
+    student = assemble(library, library.whole(), CALIBRATION)
+    with torch.no_grad():
+        assert torch.equal(run(student, HELD_OUT[0]), run([unit.module for unit in library.units], HELD_OUT[0]))
+    assert library.rating_of(library.whole()).mean == 0
+    best = best_choices(library.trunks(), [])[0]
+    assert best.choice == library.whole()
+
+
+def raw(library, choice):
+    """Cut as chosen, nothing repaired."""
+    modules = []
+    for unit, parts, numbers in zip(library.units, library.parts, choice.kept, strict=True):
+        module = unit.copy()
+        for part, number in zip(parts, numbers, strict=True):
+            graft = part.graft(number)
+            if graft:
+                cut(module, part.group, graft.kept)
+        modules.append(module)
+    return modules
+
+
+def test_an_assembled_student_is_nearer_to_the_teacher_than_a_raw_cut(library):
+    half = Choice(kept=tuple(tuple(part.options[1] for part in parts) for parts in library.parts))
+    repaired = measure(library, assemble(library, half, CALIBRATION), HELD_OUT)
+    assert repaired.divergence < 0.5 * measure(library, raw(library, half), HELD_OUT).divergence
+
+
+def test_the_choice_is_the_best_of_all_trunks_and_measured(library, trunks):
+    total = costs_of(library, [unit.module for unit in library.units])["macs"]
+    limits = [Limit(cost="macs", max=total // 2)]
+    found = best_choices(trunks, limits, k=3)
+    assert [one.solution.rating for one in found] == sorted(one.solution.rating for one in found)
+    assert all(one.solution.costs["macs"] <= total // 2 for one in found)
+    others = different_choices(trunks, limits, 2, min_distance=2)
+    assert others[0].choice == found[0].choice
+    built = choose(library, [*found[:1], others[1]], CALIBRATION, HELD_OUT, torch.zeros(16, dtype=torch.int64))
+    assert built[0].measured.divergence <= built[1].measured.divergence
+    assert 0 <= built[0].measured.top1 <= 100
+
+
+def test_early_ends_reach_budgets_that_cuts_do_not(library, trunks):
+    smallest = min(trunk.problem.blocks and best_choices([trunk], [])[0].solution.costs["macs"] for trunk in trunks)
+    assert smallest < best_choices(trunks[:1], [])[0].solution.costs["macs"]
+    with pytest.raises(InfeasibleError, match="smallest reachable macs"):
+        best_choices(trunks, [Limit(cost="macs", max=1000)])
+
+
+def test_the_same_images_give_the_same_bits():
+    first, second = (build_library(chain(teacher(NAME)), CALIBRATION, HELD_OUT, ratios=(1.0, 0.5)) for _ in range(2))
+    half = Choice(kept=tuple(tuple(part.options[-1] for part in parts) for parts in first.parts))
+    assert first.rating_of(half).batches.tobytes() == second.rating_of(half).batches.tobytes()
+    for a, b in zip(*(assemble(library, half, CALIBRATION) for library in (first, second)), strict=True):
+        assert all(torch.equal(x, b.state_dict()[name]) for name, x in a.state_dict().items())
