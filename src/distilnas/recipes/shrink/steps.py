@@ -7,27 +7,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from distilnas.data import ImageSet
 from distilnas.files import write_json
 from distilnas.networks import load_student, save_student
+from distilnas.networks.chain import ChainNet
 from distilnas.recipes.frame import Job, Several, Step
 from distilnas.recipes.materials import CHECKPOINT, finish_training
 from distilnas.recipes.settings import OWN, plain
 from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.students import DATA, Export, beside
-from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, Teaching
+from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, WEIGHTS, Teaching
 from distilnas.recovery import Lesson, recover
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import Limit
 from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
-from distilnas.surgery.chain import End, Unit, chain_of, ends_of
+from distilnas.surgery.chain import Unit, chain_of, ends_of
 from distilnas.surgery.choose import Assembled, Chosen, best_choices, choose, different_choices, measure
 from distilnas.surgery.library import MEASURES, Choice, Library, Trunk, build_library
 from distilnas.surgery.stored import load_library, save_library
-from distilnas.surgery.student import student_of
+from distilnas.surgery.students import parent_of, student_net
 from distilnas.teachers.units import propose_units
 
 ShrinkJob = Job[ShrinkSettings, Teaching]
@@ -39,9 +41,8 @@ _FEW_IMAGES = 500  # for students that are only compared
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shelf:
-    """The library at work: where the teacher was cut, every student as searches, the teacher's own costs."""
+    """The library at work: every student as searches, and the teacher's own costs."""
 
-    ends: tuple[End, ...]
     library: Library
     trunks: tuple[Trunk, ...]
     teacher: dict[str, int]
@@ -56,7 +57,7 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
         return {"teacher": job.key(TEACHER), "library": plain(job.settings.library)}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        settings, (_, units) = job.settings.library, _units(job)
+        settings, units = job.settings.library, _units(job)
         library = build_library(
             units,
             calibration_batches(job),
@@ -78,9 +79,8 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
 
     def load(self, job: ShrinkJob) -> Shelf:
         record = job.do(self)
-        ends, units = _units(job)
-        library = load_library(record.folder / "library.npz", units)
-        return Shelf(ends=ends, library=library, trunks=library.trunks(), teacher=record.result["teacher"])
+        library = load_library(record.folder / "library.npz", _units(job))
+        return Shelf(library=library, trunks=library.trunks(), teacher=record.result["teacher"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,10 +265,12 @@ def _tensors(job: ShrinkJob, images: ImageSet) -> tuple[list[Tensor], Tensor]:
     return [job.device.images(x) for x, _ in found], torch.cat([y for _, y in found])
 
 
-def _units(job: ShrinkJob) -> tuple[tuple[End, ...], tuple[Unit, ...]]:
-    model, resolution = job.get(TEACHER).model, job.preprocessing.resolution
-    ends = ends_of(propose_units(model, resolution))
-    return ends, chain_of(model, ends, (3, resolution, resolution))
+def _units(job: ShrinkJob) -> tuple[Unit, ...]:
+    """The teacher's units, of a copy without the device's own layers: a student is made of its parent's."""
+    model, resolution = job.given.bare(len(job.result(DATA)["classes"])), job.preprocessing.resolution
+    model.load_state_dict(load_file(job.do(TEACHER).folder / WEIGHTS))
+    model = model.to(job.device.fabric.device).eval()
+    return chain_of(model, ends_of(propose_units(model, resolution)), (3, resolution, resolution))
 
 
 def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
@@ -277,16 +279,16 @@ def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
     return dict(whole.solution.costs)
 
 
-def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> Any:
+def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> ChainNet:
     teacher, resolution = job.settings.teacher, job.preprocessing.resolution
-    return student_of(
-        one.modules,
-        shelf.ends,
+    parent = parent_of(
+        shelf.library.units,
+        (3, resolution, resolution),
         model=None if teacher.model == OWN or teacher.student else teacher.model.partition(".")[0],
-        model_kwargs=teacher.model_kwargs,
         num_classes=len(job.get(DATA).train.classes),
-        image_shape=(3, resolution, resolution),
+        model_kwargs=teacher.model_kwargs,
     )
+    return student_net(parent, one.modules)
 
 
 def _words(job: ShrinkJob) -> dict[str, Any]:
