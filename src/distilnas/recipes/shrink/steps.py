@@ -106,7 +106,8 @@ class Choose(Step[ShrinkJob, None]):
         solved = _distinct(solved, different_choices(shelf.trunks, limits, number, _DISTANCE))[:number]
         simple = _nearest(alternatives(shelf.library, shelf.trunks), limits)
         kinds = {one.chosen.choice: one.kind for one in simple} | {one.choice: "searched" for one in solved}
-        candidates = _distinct(solved, [one.chosen for one in simple])
+        whole = solved[0].choice == shelf.library.whole()  # nothing can be nearer to the teacher
+        candidates = solved[:1] if whole else _distinct(solved, [one.chosen for one in simple])
         built = choose(shelf.library, candidates, calibration_batches(job, _FEW_IMAGES), *rating_batches(job))
         rows = [{"kind": kinds[one.chosen.choice], **_row(one)} for one in built]
         (best,) = choose(shelf.library, [built[0].chosen], calibration_batches(job), *rating_batches(job))
