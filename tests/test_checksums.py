@@ -73,7 +73,7 @@ def test_every_flipped_bit_is_found(run: Path):
         file.write_bytes(whole)
 
 
-def _equal(data: bytes, whole: bytes) -> bool:
+def _equal(data: bytearray, whole: bytes) -> bool:
     try:
         return json.loads(data) == json.loads(whole)
     except ValueError:

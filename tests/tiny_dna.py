@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import SilentProgress
-from distilnas.space import BlockSpec, CellSpec, Head, MBConv, Op, SearchSpace, Stem
+from distilnas.space import BlockSpec, CellSpec, Head, MBConv, Op, SearchSpace, Stem, space_of_cells
 from distilnas.supernet import Supernet, build_supernet
 from distilnas.teachers import TeacherBlocks, propose
 from distilnas.training import Loop
@@ -37,14 +37,14 @@ def tiny_teacher() -> TeacherBlocks:
 def tiny_space(depth: int = 2, ops: tuple[Op, ...] = OPS[2:5], blocks: int = 2) -> SearchSpace:
     """Per block a cell of width 4 and ``depth`` and one of width 8 and depth 1."""
     cells = (CellSpec(width=4, layers=(ops,) * depth), CellSpec(width=8, layers=(ops[:2],)))
-    searched = (BlockSpec(stride=1, cells=cells), BlockSpec(stride=2, cells=cells))[:blocks]
-    return SearchSpace(name="tiny", stem=Stem(width=4, act="relu"), blocks=searched, head=Head(width=8, act="relu"))
+    searched = (BlockSpec(stride=1, families=cells), BlockSpec(stride=2, families=cells))[:blocks]
+    return space_of_cells(name="tiny", stem=Stem(width=4, act="relu"), blocks=searched, head=Head(width=8, act="relu"))
 
 
 def tiny_supernet(space: SearchSpace | None = None, *, trained: bool = False) -> Supernet:
     """The supernet of ``space``; ``trained``: with random exits in place of those that start at zero."""
     space = space or tiny_space()
-    supernet = build_supernet(space, CHANNELS[: len(space.blocks)], adapters="project", seed=1)
+    supernet = build_supernet(space, CHANNELS[: len(space.body)], adapters="project", seed=1)
     if trained:
         generator = torch.Generator().manual_seed(2)
         for block in supernet.blocks:

@@ -61,16 +61,18 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
-def read_text(path: Path) -> str:
-    """UTF-8 text of a file that a user gives; raises ``UsageError`` when it is missing or no text."""
+def read_text(path: Path, what: str = "") -> str:
+    """UTF-8 text of a file that a user gives (``what`` it is, for messages); ``UsageError`` when it is none."""
     try:
         data = path.read_bytes()
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}.") from error
+        raise UsageError(f"cannot read {what}{path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         kind = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"no UTF-8 (byte {error.start + 1})"
-        raise UsageError(f"cannot read {path}: text in UTF-8 is needed, this is {kind}. Save it as UTF-8.") from error
+        raise UsageError(
+            f"cannot read {what}{path}: text in UTF-8 is needed, this is {kind}. Save it as UTF-8."
+        ) from error
 
 
 def parse_json(text: str, origin: Path | str) -> Any:

@@ -84,11 +84,11 @@ def _reason(error: yaml.YAMLError, text: str) -> str:
     """Line and remedy of what the parser met."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return (
-            f"line {line}: the character {error.character!r} may not stand in YAML; save the file as plain UTF-8 text"
-        )
+        found = chr(int(error.character))
+        return f"line {line}: the character {found!r} may not stand in YAML; save the file as plain UTF-8 text"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         remedy = "; indent with spaces, not with tabs" if "\\t" in (error.problem or "") else ""
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{remedy}"
+        what = f"{error.context}, {error.problem}" if "document" in (error.context or "") else error.problem
+        return f"line {mark.line + 1}, column {mark.column + 1}: {what}{remedy}"
     return str(error).splitlines()[0]

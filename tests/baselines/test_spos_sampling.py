@@ -1,7 +1,6 @@
 """The stream of networks: within the space, uniform or fair as promised, a function of seed and number."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from tiny_dna import OPS, tiny_space
 
 from distilnas.baselines.spos.sampling import SAMPLERS, fair, fair_round, uniform
-from distilnas.space import BlockSpec, CellSpec, SearchSpace, preset, separate_depths
+from distilnas.space import BlockSpec, CellSpec, Head, SearchSpace, Stem, preset, separate_depths, space_of_cells
 
 ONE_CELL = preset("nas-bench-macro")
 SPACES = {"shared": ONE_CELL, "separate": separate_depths(ONE_CELL), "widths": tiny_space()}
@@ -42,7 +41,8 @@ def test_uniform_draws_cells_and_then_ops_equally_often() -> None:
 def test_one_cell_a_block_has_the_fairness_of_fairnas(seed: int, index: int, ops: int, depth: int) -> None:
     """Strict fairness: in every round every op of every layer occurs exactly once."""
     cell = CellSpec(width=4, layers=(OPS[:ops],) * depth)
-    space = replace(tiny_space(), blocks=(BlockSpec(stride=1, cells=(cell,)),) * 2)
+    stem, head = Stem(width=4, act="relu"), Head(width=4, act="relu")
+    space = space_of_cells(name="x", stem=stem, blocks=(BlockSpec(stride=1, families=(cell,)),) * 2, head=head)
     assert fair_round(space) == ops
     drawn = [fair(space, seed, index * ops + i) for i in range(ops)]
     for block in range(2):
@@ -56,7 +56,7 @@ def test_a_fair_round_has_all_ops_of_all_cells(space: SearchSpace, length: int) 
     assert fair_round(space) == length
     for index in range(5):
         drawn = [fair(space, 3, index * length + i) for i in range(length)]
-        for b, block in enumerate(space.blocks):
+        for b, block in enumerate(space.body):
             seen = {(choice[b].cell, layer, op) for choice in drawn for layer, op in enumerate(choice[b].path)}
             shapes = [cell.shape for cell in block.cells]
             wanted = {(c, la, op) for c, shape in enumerate(shapes) for la, n in enumerate(shape) for op in range(n)}

@@ -13,7 +13,7 @@ from distilnas.baselines.spos import OneShot, build_one_shot
 from distilnas.baselines.spos.sampling import uniform
 from distilnas.baselines.spos.supernet import steps
 from distilnas.networks import StudentNet
-from distilnas.space import Candidate, Choice, FixedLayer, SearchSpace, preset, separate_depths
+from distilnas.space import Candidate, Choice, FixedLayer, SearchSpace, frame_of, preset, separate_depths
 from distilnas.supernet.supernet import batch_norm
 
 NBM = preset("nas-bench-macro")
@@ -29,12 +29,12 @@ def _student(net: OneShot, choice: Choice) -> StudentNet:
     stem: Any = net.stem
     pairs: list[tuple[Any, Any]] = [(student.conv_stem, stem[0]), (student.bn1, stem[1])]
     ours: list[Any] = list(stem[2:])
-    width = net.space.stem.out_width
+    width = frame_of(net.space, "this")[0].out_width
     for step in steps(choice):
         b, c, index, op = step
         cell: Any = net.blocks[b][c]  # type: ignore[index]
         ours.append(cell.first[str(width)][op] if index == 0 else cell.rest[index - 1][op])
-        width = net.space.blocks[b].cells[c].width
+        width = net.space.body[b].cells[c].width
     pairs += list(zip((layer for stage in student.blocks for layer in stage), ours, strict=True))
     head: Any = net.heads[str(width)]
     pairs += [(student.conv_head, head[0]), (student.bn2, head[1]), (student.classifier, net.classifier)]
@@ -50,7 +50,7 @@ def test_a_path_computes_what_its_network_computes(fixed: bool, number: int) -> 
     """Also behind a block of several widths, and with fixed layers in the stem."""
     data = tiny_space(blocks=2).to_dict()
     if fixed:
-        layer = FixedLayer(op=tiny_space().blocks[0].cells[0].layers[0][0], width=6, stride=2)
+        layer = FixedLayer(op=tiny_space().body[0].cells[0].layers[0][0], width=6, stride=2)
         data["stem"]["layers"] = [{"op": str(layer.op), "width": layer.width, "stride": layer.stride}]
     net = build_one_shot(SearchSpace.from_dict(data), 5, seed=1)
     choice = uniform(net.space, 0, number)
@@ -68,7 +68,7 @@ def test_both_forms_of_nas_bench_macro(space: SearchSpace) -> None:
 
 def _digits(name: str) -> Choice:
     path = tuple(map(int, name))
-    return tuple(Candidate(cell=0, path=part) for part in (path[:2], path[2:5], path[5:]))
+    return tuple(Candidate(cell=0, path=part) for part in (path[:2], path[2:5], path[5:], ()))
 
 
 def test_weights_are_shared_by_cell_layer_and_op_alone() -> None:

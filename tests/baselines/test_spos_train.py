@@ -16,7 +16,7 @@ from distilnas.baselines.spos.supernet import steps
 from distilnas.errors import UsageError
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import SilentProgress
-from distilnas.space import preset, separate_depths
+from distilnas.space import frame_of, preset, separate_depths
 from distilnas.training import Loop, OptimSettings, TrainingLog
 
 
@@ -45,10 +45,10 @@ def test_only_the_sampled_path_moves() -> None:
         training.step(labelled()[0], 0, step)
         (choice,) = training.choices(0, step)
         moved = {name for name, value in states(net).items() if not torch.equal(value, before[name])}
-        passed, width = ["stem.", "classifier."], net.space.stem.out_width
+        passed, width = ["stem.", "classifier."], frame_of(net.space, "this")[0].out_width
         for b, c, index, op in steps(choice):
             passed.append(f"blocks.{b}.{c}." + (f"rest.{index - 1}.{op}." if index else f"first.{width}.{op}."))
-            width = net.space.blocks[b].cells[c].width
+            width = net.space.body[b].cells[c].width
         passed.append(f"heads.{width}.")
         assert {name for name, p in net.named_parameters() if p.grad is not None} == {
             name for name in before if name.startswith(tuple(passed))

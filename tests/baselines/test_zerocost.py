@@ -22,7 +22,7 @@ def student(digits: str = "12000000") -> StudentNet:
     """A network of NAS-Bench-Macro by its op indices."""
     space = preset("nas-bench-macro")
     path = tuple(map(int, digits))
-    choice = tuple(Candidate(cell=0, path=part) for part in (path[:2], path[2:5], path[5:]))
+    choice = tuple(Candidate(cell=0, path=part) for part in (path[:2], path[2:5], path[5:], ()))
     torch.manual_seed(0)
     return StudentNet(space.architecture(choice), num_classes=5)
 

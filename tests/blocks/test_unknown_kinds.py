@@ -8,8 +8,8 @@ import pytest
 from distilnas.blocks import LAYERS, make_layer
 from distilnas.errors import UsageError
 from distilnas.report.drawing import draw_layers
-from distilnas.report.wording import ops_text
-from distilnas.space import LAYER_KINDS, Architecture, Block, FittedSpace, Head, Stem, parse_op
+from distilnas.report.wording import blocks_text
+from distilnas.space import LAYER_KINDS, Cell, FittedSpace, Head, Layered, Stem, parse_op
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ def test_a_fitted_space_has_kinds_and_none_twice():
 
 
 def test_people_see_its_own_words():
-    block = Block(width=8, stride=1, ops=(Strange(),))
-    architecture = Architecture(stem=Stem(width=8, act="relu"), blocks=(block,), head=Head(width=8, act="relu"))
-    assert ops_text(block.ops) == "?"
+    cell = Cell(width=8, stride=1, ops=(Strange(),))
+    architecture = Layered(stem=Stem(width=8, act="relu"), cells=(cell,), head=Head(width=8, act="relu")).architecture()
+    assert blocks_text(architecture) == ("8: ?",)
     assert ">?<" in draw_layers(architecture)
     assert ">id<" not in draw_layers(architecture)

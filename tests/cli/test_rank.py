@@ -3,13 +3,14 @@
 import csv
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cli_call import Answer, Cli
 
-from distilnas.space import SearchSpace, preset
+from distilnas.space import preset
 from distilnas.space.regroup import split_blocks
 
 MACRO = preset("nas-bench-macro")
@@ -41,7 +42,7 @@ def scores(tmp_path: Path) -> Path:
 def write_ratings(path: Path, first: int = 1, keep: int | None = None) -> Path:
     """Minus the sum of the path's digits: summed over blocks, minus the sum of a name's digits."""
     rows = []
-    for b, block in enumerate(MACRO.blocks):
+    for b, block in enumerate(MACRO.body):
         for index in range(block.num_candidates):
             path_digits = [index // 3**i % 3 for i in reversed(range(block.cells[0].depth))]
             rows.append([b + first, first, "-".join(map(str, path_digits)), -sum(path_digits)])
@@ -209,7 +210,7 @@ def test_bad_options(cli: Cli, scores: Path, truth: Path, tmp_path: Path):
 def test_tables_and_names_of_another_space(cli: Cli, truth: Path, tmp_path: Path):
     given = ("rank", "--truth", truth, "--space", "nas-bench-macro", "--json")
     fails(cli(*given, "--ratings", write_ratings(tmp_path / "part.csv", keep=60)), "3 of 27 paths of block 3, cell 1")
-    small = SearchSpace(name="s", stem=MACRO.stem, blocks=MACRO.blocks[:2], head=MACRO.head)
+    small = replace(MACRO, name="s", blocks=(*MACRO.body[:2], MACRO.blocks[-1]))
     (tmp_path / "small.json").write_text(json.dumps(small.to_dict()))
     given = ("rank", "--truth", truth, "--space", tmp_path / "small.json", "--json")
     fails(cli(*given, "--baseline", "depth"), "5 digits are needed")

@@ -30,9 +30,9 @@ B0_AT_32 = FittedSpace(width_ratios=(0.5, 1.0), depths=(1, 2)).fit((24, 40, 80, 
 
 
 def random_choice(space: SearchSpace, rng: random.Random) -> tuple[Candidate, ...]:
-    cells = [rng.randrange(len(block.cells)) for block in space.blocks]
+    cells = [rng.randrange(len(block.families)) for block in space.blocks]
     return tuple(
-        Candidate(cell=c, path=tuple(rng.randrange(n) for n in block.cells[c].shape))
+        Candidate(cell=c, path=tuple(rng.randrange(n) for n in block.families[c].shape))
         for block, c in zip(space.blocks, cells, strict=True)
     )
 

@@ -25,7 +25,7 @@ def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageSet:
 def _decoded(images: ImageSet, check: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many images a check decodes."""
     seen = []
-    monkeypatch.setattr(checking, "problem", lambda opened: seen.append(opened))
+    monkeypatch.setattr(checking, "problem", lambda opened, _: seen.append(opened))
     readable(images, check, 1.0)
     return len(seen)
 

@@ -9,7 +9,7 @@ from tiny_dna import tiny_supernet
 from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings
 from distilnas.methods.dna.distill import cell_shares
-from distilnas.space import BlockSpec, CellSpec, Head, Identity, MBConv, SearchSpace, Stem, separate_depths
+from distilnas.space import BlockSpec, CellSpec, Head, Identity, MBConv, Stem, separate_depths, space_of_cells
 from distilnas.supernet import build_supernet
 
 HEAD = Head(width=16, act="relu")
@@ -38,8 +38,8 @@ def test_cells_are_drawn_equally_often() -> None:
 def test_cells_by_their_ops(stride: int, shares: list[float]) -> None:
     """Two layers of an identity and two ops, every pattern a cell: an identity of stride 2 is a convolution."""
     ops = (Identity(), MBConv(kernel=3, expansion=2, act="relu"), MBConv(kernel=5, expansion=2, act="relu"))
-    block = BlockSpec(stride=stride, cells=(CellSpec(width=8, layers=(ops, ops)),))
-    space = SearchSpace(name="ids", stem=Stem(width=8, stride=1, act="relu"), blocks=(block, block), head=HEAD)
+    block = BlockSpec(stride=stride, families=(CellSpec(width=8, layers=(ops, ops)),))
+    space = space_of_cells(name="ids", stem=Stem(width=8, stride=1, act="relu"), blocks=(block, block), head=HEAD)
     supernet = build_supernet(separate_depths(space), (8, 8), adapters="project", seed=0)
     assert cell_shares(supernet.blocks[1]).tolist() == pytest.approx(shares)  # type: ignore[arg-type]
 

@@ -104,9 +104,10 @@ def test_only_sampled_paths_get_gradients() -> None:
 
 def test_a_path_without_parameters_is_measured_and_moves_nothing() -> None:
     ops = (Identity(), OPS[1])
-    cells = (CellSpec(width=CHANNELS[1], layers=(ops,)),)
-    first = replace(tiny_space().blocks[0], cells=(CellSpec(width=CHANNELS[1], layers=(ops,)),))
-    space = replace(tiny_space(), blocks=(first, BlockSpec(stride=1, cells=cells)))
+    cell = CellSpec(width=CHANNELS[1], layers=(ops,))
+    first, _, head = tiny_space().blocks
+    first = replace(first, families=(replace(cell, stem=first.cells[0].stem),))
+    space = replace(tiny_space(), blocks=(first, BlockSpec(stride=1, families=(cell,)), head))
     block: Any = build_supernet(space, (CHANNELS[1], CHANNELS[1]), adapters="project", seed=0).blocks[1]
     x, y = torch.randn(2, 2, CHANNELS[1], 4, 4)
     loss = block_step(block, x, y, [[(0,)]], relative_mse, DEVICE)

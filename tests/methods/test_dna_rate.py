@@ -1,6 +1,7 @@
 """Rating against a naive evaluation of every path from the start, written here in NumPy; additivity on top of it."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from distilnas.errors import UsageError
 from distilnas.methods.dna import METRICS, RateSettings, measure_additivity, rate
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import SilentProgress
-from distilnas.space import BlockSpec, Candidate, CellSpec
+from distilnas.space import Candidate
 from distilnas.supernet import SuperCell, Supernet
 from distilnas.tables import RatingTable
 from distilnas.teachers import TeacherBlocks
@@ -92,7 +93,7 @@ def test_every_candidate_as_evaluated_alone(metric: str) -> None:
     assert table.num_images == 12
     assert table.metric == metric
     table.check(supernet.space)
-    for b, block in enumerate(supernet.space.blocks):
+    for b, block in enumerate(supernet.space.body):
         for c, cell in enumerate(block.cells):
             found = table.cells[b][c]
             for path in itertools.product(*map(range, cell.shape)):
@@ -168,8 +169,9 @@ def test_nothing_of_supernet_and_teacher_changes(metric: str, training: bool) ->
 def test_shared_prefixes_need_1554_op_evaluations_a_batch() -> None:
     """6 + 6^2 + 6^3 + 6^4 = 1,554: the nodes of the tree of paths below its root."""
     space = tiny_space()
-    cell = CellSpec(width=4, layers=(OPS,) * 4)
-    space = type(space)(name="one", stem=space.stem, blocks=(BlockSpec(stride=1, cells=(cell,)),), head=space.head)
+    first, _, head = space.blocks
+    cell = replace(first.cells[0], layers=(OPS,) * 4)
+    space = replace(space, blocks=(replace(first, families=(cell,)), head))
     supernet, calls = tiny_supernet(space), []
     for layer in supernet.blocks[0].cells[0].layers:  # type: ignore[union-attr,index]
         for op in layer:  # type: ignore[union-attr]
@@ -263,7 +265,7 @@ def test_additivity_of_two_blocks_against_a_plain_chain() -> None:
     found = measure_additivity(supernet, teacher, table, choices, repeatable(pairs), device=DEVICE)
     targets = np.concatenate([teacher.features(images)[2].numpy() for images, _ in pairs]).astype(np.float64)
     with torch.no_grad():
-        for n, (first, second) in enumerate(choices):
+        for n, (first, second, head) in enumerate(choices):
             blocks: Any = supernet.blocks
             outputs = []
             for x, _ in pairs:
@@ -271,7 +273,7 @@ def test_additivity_of_two_blocks_against_a_plain_chain() -> None:
                 outputs.append(blocks[1].cells[second.cell](blocks[1].entry(x), second.path).numpy())
             expected = np.abs(np.concatenate(outputs) - targets).mean() / targets.std()
             assert found.measured[n] == pytest.approx(expected, rel=1e-6)
-            assert found.predicted[n] == pytest.approx(table.total((first, second)))
+            assert found.predicted[n] == pytest.approx(table.total((first, second, head)))
     assert found.kendall_tau == pytest.approx(kendalltau(found.predicted, found.measured)[0])
     assert found.spearman_rho == pytest.approx(spearmanr(found.predicted, found.measured)[0])
     few = measure_additivity(supernet, teacher, table, choices[:2], repeatable(pairs), device=DEVICE)

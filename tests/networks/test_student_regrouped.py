@@ -11,7 +11,7 @@ from distilnas.space import Architecture, preset, regroup
 @pytest.mark.parametrize("key", ["02012100", "22222222", "00000000", "11110200"])
 def test_same_parameters_costs_and_outputs(key: str) -> None:
     """Same layers in the same order, so that weights carry over one by one; only the names of the stages differ."""
-    ops = [str(op) for op in preset("nas-bench-macro").blocks[0].cells[0].layers[0]]
+    ops = [str(op) for op in preset("nas-bench-macro").body[0].cells[0].layers[0]]
     words = [ops[int(digit)] for digit in key]
     coarse = Architecture.parse(
         f"stem 32/1 relu | 64/2 {' '.join(words[:2])} | 128/2 {' '.join(words[2:5])} | 256/2 {' '.join(words[5:])} "

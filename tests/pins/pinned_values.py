@@ -22,8 +22,8 @@ def drawn_choice(space: SearchSpace, number: int) -> Choice:
     """The same choice for the same number, by a rule that needs no library's random numbers."""
     choice = []
     for b, block in enumerate(space.blocks):
-        cell = (number * 7 + b * 3) % len(block.cells)
-        shape = block.cells[cell].shape
+        cell = (number * 7 + b * 3) % len(block.families)
+        shape = block.families[cell].shape
         path = tuple((number * 11 + b * 5 + layer * 3) % size for layer, size in enumerate(shape))
         choice.append(Candidate(cell=cell, path=path))
     return tuple(choice)
@@ -50,17 +50,13 @@ def space_values(space: SearchSpace) -> dict[str, Any]:
 
 
 def cost_values(space: SearchSpace, resolution: int, num_classes: int) -> dict[str, Any]:
-    """Hashes of all candidates' costs, block by block (the stem's in the first), and of the head's; some totals."""
+    """Hashes of all candidates' costs, block by block, and of the head's; some totals."""
     table = cost_table(space, resolution=resolution, num_classes=num_classes)
-    blocks = []
-    for b, block in enumerate(table.cells):
-        fixed = table.stem[:, None, None] if b == 0 else 0
-        blocks.append(sha(*(np.ascontiguousarray(cell.dense() + fixed, dtype=np.int64).tobytes() for cell in block)))
-    head = [np.asarray(table.head[width], dtype=np.int64).tobytes() for width in sorted(table.head)]
+    *blocks, (head,) = [[np.ascontiguousarray(c.dense(), dtype=np.int64) for c in block] for block in table.cells]
     totals = [table.total(space, drawn_choice(space, n)) for n in range(DRAWN)]
     return {
-        "blocks": blocks,
-        "head": sha(*head),
+        "blocks": [sha(*(costs.tobytes() for costs in block)) for block in blocks],
+        "head": sha(*(np.ascontiguousarray(row).tobytes() for row in head[:, :, 0].T)),
         "totals": sha(json.dumps(totals, sort_keys=True).encode()),
         "first_total": totals[0],
     }

@@ -8,7 +8,7 @@ import pytest
 from distilnas.errors import UsageError
 from distilnas.ranking import Columns, NetworkNames, draw_trained, fit_sum, left_out, rating_sums
 from distilnas.space import preset
-from distilnas.tables import CellRatings, RatingTable
+from distilnas.tables import CellRatings, RatingTable, unrated
 
 SPACE = preset("nas-bench-macro")
 NAMES = ["".join(map(str, digits)) for digits in product(range(3), (0, 2), range(3), (0, 1), "1", "02", "01", "2")]
@@ -26,13 +26,13 @@ RATINGS = RatingTable(
     space=SPACE.fingerprint,
     metric="relative_l1",
     num_images=8,
-    cells=tuple(tuple(_cell(cell.shape, b) for cell in block.cells) for b, block in enumerate(SPACE.blocks)),
+    cells=(*(tuple(_cell(c.shape, b) for c in block.cells) for b, block in enumerate(SPACE.body)), unrated([()], 2)),
 )
 
 
 def _accuracy(name: str) -> float:
     """93 minus the weighted sum of the ratings, block by block."""
-    parts = zip(WEIGHTS, RATINGS.cells, CHOICES[name], strict=True)
+    parts = zip(WEIGHTS, RATINGS.body, CHOICES[name], strict=False)
     return 93 - sum(w * float(block[c.cell].mean[c.path]) for w, block, c in parts)
 
 
@@ -50,7 +50,7 @@ def test_the_record_compares_with_the_plain_sum_of_the_same_networks() -> None:
     fitted = fit_sum(RATINGS, CHOICES, {name: _accuracy(name) for name in NAMES[:20]})
     others = NAMES[20:]
     found = fitted.record([CHOICES[name] for name in others], np.array([_accuracy(name) for name in others]))
-    plain = [sum(float(RATINGS.cells[b][0].mean[c.path]) for b, c in enumerate(CHOICES[name])) for name in others]
+    plain = [sum(float(RATINGS.cells[b][0].mean[c.path]) for b, c in enumerate(CHOICES[name][:-1])) for name in others]
     assert found["sum"]["n"] == len(others)
     assert found["sum"]["pearson_r"] == pytest.approx(
         -np.corrcoef(plain, [_accuracy(name) for name in others])[0, 1], rel=1e-9

@@ -15,7 +15,7 @@ from distilnas.ranking import Columns, NetworkNames, block_ratings, cost_scores,
 from distilnas.space import Candidate, SearchSpace, preset
 from distilnas.space.depths import separate_depths
 from distilnas.space.regroup import split_blocks
-from distilnas.tables import CellRatings, RatingTable
+from distilnas.tables import CellRatings, RatingTable, unrated
 
 MACRO = preset("nas-bench-macro")
 NAMES = ["".join(digits) for digits in itertools.product("012", repeat=8)]
@@ -29,9 +29,9 @@ def random_ratings(space: SearchSpace, seed: int = 0) -> RatingTable:
             CellRatings(mean=rng.random(cell.shape), stderr=np.zeros(cell.shape), batches=np.zeros((0, *cell.shape)))
             for cell in block.cells
         )
-        for block in space.blocks
+        for block in space.body
     )
-    return RatingTable(space=space.fingerprint, metric="test", num_images=0, cells=cells)
+    return RatingTable(space=space.fingerprint, metric="test", num_images=0, cells=(*cells, unrated([()], 0)))
 
 
 def regrouped_macro() -> SearchSpace:
@@ -51,8 +51,8 @@ def test_digits_are_op_indices_in_layer_order(name):
 def test_digits_of_one_space_name_networks_of_another_grouping(name):
     space = regrouped_macro()
     choice = NetworkNames(space, digits=MACRO).choice(name)
-    ours = [op for block in space.architecture(choice).blocks for op in block.ops]
-    theirs = [op for block in MACRO.architecture(NetworkNames(MACRO).choice(name)).blocks for op in block.ops]
+    ours = [op for block in space.architecture(choice).body for op in block.ops]
+    theirs = [op for block in MACRO.architecture(NetworkNames(MACRO).choice(name)).body for op in block.ops]
     assert ours == theirs
     assert NetworkNames(MACRO).choice(str(space.architecture(choice))) == NetworkNames(MACRO).choice(name)
 
@@ -65,7 +65,7 @@ def test_digits_of_one_space_name_networks_of_another_grouping(name):
         ("", "not an architecture"),
         ("network-7", "not an architecture"),
         (str(preset("dna").architecture(next(preset("dna").choices()))), "add up to"),
-        ("stem 32/1 relu | 64/2 id id | 128/2 id id id | 256/2 id id id | head 99 relu", "stem or head"),
+        ("stem 32/1 relu | 64/2 id id | 128/2 id id id | 256/2 id id id | head 99 relu", "block 4 .*none of the space"),
         ("stem 32/1 relu | 64/2 id id | 99/2 id id id | 256/2 id id id | head 1280 relu", "block 2"),
     ],
 )
@@ -95,7 +95,7 @@ def test_all_rating_sums_of_nas_bench_macro_quickly():
     start = time.process_time()
     found = rating_sums(table, list(NetworkNames(MACRO).choices(NAMES).values()))
     assert time.process_time() - start < 1
-    first, second, third = (block[0].mean for block in table.cells)
+    first, second, third = (block[0].mean for block in table.body)
     expected = [
         first[int(n[0]), int(n[1])] + second[tuple(map(int, n[2:5]))] + third[tuple(map(int, n[5:]))] for n in NAMES
     ]

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from distilnas.recipes.summary import run_dna
 from tiny_run import tiny_settings
 
 from distilnas.networks import load_student
+from distilnas.recipes.dna.recipe import run_dna
 from distilnas.space import Architecture, SearchSpace
 
 
@@ -16,7 +16,7 @@ def test_kinds_are_searched_together(images: Path, tmp_path: Path):
     )
     summary = run_dna(settings, tmp_path / "run")
     space = SearchSpace.from_dict(json.loads((tmp_path / "run" / "space" / "space.json").read_text()))
-    offered = {op.kind for block in space.blocks for cell in block.cells for op in cell.layers[0]}
+    offered = {op.kind for block in space.body for cell in block.cells for op in cell.layers[0]}
     assert offered == {"mb", "res", "convnext"}
     assert summary["rating"]["num_rated"] == space.num_candidates
     student = load_student(tmp_path / "run" / "students" / summary["student"]["hash"] / "export")

@@ -11,7 +11,7 @@ from distilnas.networks.zoo import create_entry, zoo_entry
 from distilnas.recipes.solving import solve_run
 from distilnas.solve import Limit
 from distilnas.space import Architecture, preset
-from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.tables import CellRatings, CostTable, RatingTable, unrated
 
 NAMES = ["dna-a", "dna-b", "dna-c", "dna-d"]
 SPACE = preset("dna")
@@ -32,11 +32,11 @@ def _ratings_for(architecture: Architecture) -> RatingTable:
     """Random ratings from 0.1 to 1, and 0 for the candidates of ``architecture``: it is the best where it fits."""
     rng = np.random.default_rng(0)
     cells = []
-    for block, wanted in zip(SPACE.blocks, SPACE.choice_of(architecture), strict=True):
+    for block, wanted in zip(SPACE.body, SPACE.choice_of(architecture), strict=False):
         tables = [rng.uniform(0.1, 1.0, cell.shape) for cell in block.cells]
         tables[wanted.cell][wanted.path] = 0.0
         cells.append(tuple(CellRatings(mean=x, stderr=np.full_like(x, 0.01), batches=x[None]) for x in tables))
-    return RatingTable(space=SPACE.fingerprint, metric="relative_l1", num_images=1, cells=tuple(cells))
+    return RatingTable(space=SPACE.fingerprint, metric="relative_l1", num_images=1, cells=(*cells, unrated([()], 1)))
 
 
 @pytest.mark.parametrize("name", NAMES)

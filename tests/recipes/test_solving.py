@@ -12,7 +12,7 @@ from distilnas.recipes.settings import RandomSettings, SolveSettings
 from distilnas.recipes.solving import check_budget, limits_of, random_choices, random_in_budget, solve_run
 from distilnas.solve import Limit
 from distilnas.space import Candidate, FittedSpace, preset
-from distilnas.tables import CellRatings, RatingTable
+from distilnas.tables import CellRatings, RatingTable, unrated
 
 SPACE = FittedSpace(depths=(1, 2), kernels=(3,), expansions=(2, 3), stem_width=8, head_width=16).fit([16, 32], [4, 8])
 COSTS = cost_table(SPACE, resolution=32, num_classes=3)
@@ -57,7 +57,9 @@ def macro_ratings() -> tuple[RatingTable, dict[tuple[int, ...], tuple[str, float
         stages = [digits[:2], digits[2:5], digits[5:]]
         network = str([(first, [op for op in rest if op]) for first, *rest in stages])
         networks[digits] = network, sum(x[path] for x, path in zip(means, stages, strict=True))
-    return RatingTable(space=space.fingerprint, metric="relative_l1", num_images=2, cells=cells), networks
+    return RatingTable(
+        space=space.fingerprint, metric="relative_l1", num_images=2, cells=(*cells, unrated([()], 2))
+    ), networks
 
 
 def digits_of(found: dict[str, Any]) -> tuple[int, ...]:
@@ -91,7 +93,7 @@ def test_names_of_one_network_are_no_alternatives():
     costs = cost_table(space, resolution=32, num_classes=10)
     of_cost: dict[int, list[tuple[int, ...]]] = {}
     for digits in networks:
-        cells = (digits[:2], digits[2:5], digits[5:])
+        cells = (digits[:2], digits[2:5], digits[5:], ())
         macs = costs.total(space, tuple(Candidate(cell=0, path=path) for path in cells))["macs"]
         of_cost.setdefault(macs, []).append(digits)
     macs = next(macs for macs, names in of_cost.items() if (0, 0, 0, 0, 1, 0, 0, 1) in names)

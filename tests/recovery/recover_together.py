@@ -20,7 +20,7 @@ def main(folder: Path, micro_batch: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = student()
     model.head[2].p = 0.0  # type: ignore[index,union-attr]  every process would draw of its own
-    settings = replace(SETTINGS, epochs=5, probe=0.5, rates=(1e-6, 3e-3), micro_batch=micro_batch or None)
+    settings = replace(SETTINGS, epochs=5, probe=0.5, rates=(1e-3, 30.0), micro_batch=micro_batch or None)
     with ranks.shared(True):
         found = recover(model, lesson(folder, images=images(34), checkpoint_seconds=None), settings)
     if ranks.leads():

@@ -10,11 +10,12 @@ from recovery_samples import SETTINGS, Killed, KillingProgress, assert_same, ima
 from distilnas.data import Augmentation
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.recovery import Recovered, RecoverySettings, best_rate, probe_rate, recover
+from distilnas.recovery import Recovered, RecoverySettings, probe_rate, recover
 from distilnas.recovery.length import Timing, probe_updates, updates_of
+from distilnas.recovery.probe import is_bearable, least_harm
 from distilnas.recovery.recover import NOTES
 
-RATES = (1e-6, 3e-3, 10.0)  # stands still, learns, destroys
+RATES = (1e-6, 3e-3, 10.0)  # stands still, learns, destroys: tried from the last on
 PROBED = replace(
     SETTINGS,
     epochs=15,
@@ -34,13 +35,12 @@ def _recover(folder: Path, settings: RecoverySettings = PROBED, **changes: Any) 
 
 def test_the_planted_rate_is_found(tmp_path: Path) -> None:
     found = _recover(tmp_path, checkpoint_seconds=None)
-    assert [one["lr"] for one in found.tried] == list(RATES)
+    assert [one["lr"] for one in found.tried] == [RATES[2], RATES[1]]
     assert found.lr == RATES[1]
-    assert found.tried[0]["val_kl"] == pytest.approx(found.before["val_kl"], rel=0.01)
     assert found.updates == ALL
     assert found.log.epochs[-1]["val_kl"] < found.before["val_kl"]
     notes = read_json(tmp_path / NOTES)
-    assert [notes[f"lr {rate:g}"] for rate in RATES] == list(found.tried)
+    assert [notes[f"lr {rate:g}"] for rate in RATES[:0:-1]] == list(found.tried)
     assert notes["before"] == found.before
     assert [path.name for path in tmp_path.iterdir()] == [NOTES]
 
@@ -56,13 +56,13 @@ def test_every_rate_starts_from_the_same_student_and_sees_the_same(tmp_path: Pat
     assert_same(model, student())
 
 
-@pytest.mark.parametrize("killed_after", [2, 5, 12, 25])
+@pytest.mark.parametrize("killed_after", [2, 5, 8, 25])
 def test_killed_and_resumed_is_uninterrupted(tmp_path: Path, killed_after: int) -> None:
     """In each probe and in the training."""
     whole = _recover(tmp_path / "whole", checkpoint_seconds=None)
     with pytest.raises(Killed):
         _recover(tmp_path, progress=KillingProgress(killed_after))
-    resumed = _recover(tmp_path, progress=KillingProgress(3 * EACH + ALL - killed_after))
+    resumed = _recover(tmp_path, progress=KillingProgress(2 * EACH + ALL - killed_after))
     assert resumed.tried == whole.tried
     assert_same(resumed.model, whole.model)
     assert resumed.log.epochs == whole.log.epochs
@@ -84,24 +84,28 @@ def test_divergence_is_no_failure_of_the_probe(tmp_path: Path) -> None:
     found = _recover(tmp_path, replace(PROBED, rates=(1e30, 1e-3), optim=replace(PROBED.optim, optimizer="sgd")))
     assert found.tried[0] == {"lr": 1e30, "val_kl": None}
     assert found.lr == 1e-3
-    with pytest.raises(UsageError, match=r"diverges with each of the learning rates \[1e\+30, 2e\+30\]: set lower"):
+    with pytest.raises(UsageError, match=r"diverges with each of the learning rates \[2e\+30, 1e\+30\]: set lower"):
         _recover(tmp_path / "all", replace(PROBED, rates=(1e30, 2e30), optim=replace(PROBED.optim, optimizer="sgd")))
 
 
-@pytest.mark.parametrize(
-    ("kls", "chosen"),
-    [
-        ((0.9, 0.4, 0.6, 2.0), 3.0),  # gains 0.1, 0.6, 0.4: two thirds of the most are enough
-        ((0.9, 0.4, 0.8, 2.0), 2.0),  # 0.2 are not
-        ((1.1, 1.2, 3.0, 9.0), 1.0),  # nothing helps: the least harm
-        ((0.5, None, 0.5, None), 3.0),
-        ((None, None, None, None), None),
-    ],
-)
-def test_the_largest_rate_that_is_about_as_good(kls: tuple[float | None, ...], chosen: float | None) -> None:
-    tried = [{"lr": float(lr), "val_kl": kl} for lr, kl in enumerate(kls, start=1)]
-    assert best_rate(tried, 1.0) == chosen
-    assert best_rate(tried[::-1], 1.0) == chosen
+def test_a_quarter_of_what_it_knows_may_be_lost() -> None:
+    """Of the 1.6 between the student as it came (0.4) and an ignorant one (2.0): up to 0.8."""
+    found = [is_bearable({"lr": 1.0, "val_kl": kl}, before=0.4, ignorant=2.0) for kl in (0.1, 0.79, 0.81, 3.0, None)]
+    assert found == [True, True, False, False, False]
+
+
+def test_what_does_least_harm() -> None:
+    tried = [{"lr": 3.0, "val_kl": None}, {"lr": 2.0, "val_kl": 9.0}, {"lr": 1.0, "val_kl": 8.0}]
+    assert least_harm(tried) == 1.0
+    assert least_harm(tried[:1]) is None
+
+
+def test_an_ignorant_student_answers_the_mean_of_the_answers(tmp_path: Path) -> None:
+    """Of the constant answers it is the one with the least divergence; by hand in double precision."""
+    held = lesson(tmp_path).held_out
+    p = held.teacher.double().softmax(1)
+    q = p.mean(0)
+    assert held.ignorant == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-4)
 
 
 def test_too_short_for_a_probe_takes_the_middle_rate(tmp_path: Path) -> None:

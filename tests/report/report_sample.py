@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distilnas.space import Architecture, Candidate, Choice, FittedSpace, MBConv, Op, SearchSpace
-from distilnas.tables import CellCosts, CellRatings, CostTable, RatingTable
+from distilnas.tables import CellCosts, CellRatings, CostTable, RatingTable, unrated
 from distilnas.tables.files import write_arrays
 
 RESOLUTION = 224
@@ -52,7 +52,7 @@ def write_sample_run(
     )
     _write(folder / "additivity" / "additivity.json", _additivity(picked["rating"], rng))
     _write(folder / "summary.json", _summary(space, ratings, picked, hashes, seed))
-    write_features(folder, space, _solved(space, picked)["architecture"], (len(space.blocks),), rng)
+    write_features(folder, space, _solved(space, picked)["architecture"], (len(space.body),), rng)
     return folder
 
 
@@ -63,7 +63,7 @@ def write_features(
     arrays: dict[str, np.ndarray] = {"inputs": rng.integers(0, 255, (len(SHOWN), 64, 64, 3), dtype=np.uint8)}
     rows = []
     for number in blocks:
-        channels, side = 2 * space.blocks[number - 1].widths[-1], RESOLUTION // space.reductions[number - 1]
+        channels, side = 2 * space.body[number - 1].widths[-1], RESOLUTION // space.reductions[number - 1]
         arrays[f"{number}/channels"] = rng.permutation(channels)[:4]
         maps: dict[str, np.ndarray] = {"teacher": rng.normal(size=(len(SHOWN), 4, side, side)).astype(np.float32)}
         correlation = {}
@@ -163,7 +163,7 @@ def _write_steps(folder: Path, space: SearchSpace, classes: Sequence[str], skipp
             "reduction": RESOLUTION // s,
         }
         | {"macs": int(2.1e8 * (b + 1))}
-        for b, (spec, s) in enumerate(zip(space.blocks, sides, strict=True))
+        for b, (spec, s) in enumerate(zip(space.body, sides, strict=True))
     ]
     teacher = {
         "name": "tf_efficientnet_b3",
@@ -190,8 +190,9 @@ def _write_step(folder: Path, result: dict[str, Any], inputs: dict[str, Any] | N
 
 def _ratings(space: SearchSpace, rng: np.random.Generator) -> RatingTable:
     cells = tuple(
-        tuple(_cell_ratings(c.layers, c.width, b, rng) for c in spec.cells) for b, spec in enumerate(space.blocks)
+        tuple(_cell_ratings(c.layers, c.width, b, rng) for c in spec.cells) for b, spec in enumerate(space.body)
     )
+    cells = (*cells, unrated([()], BATCHES))
     return RatingTable(space=space.fingerprint, metric="relative_l1", num_images=1000, cells=cells)
 
 
@@ -213,22 +214,23 @@ def _strength(op: Op) -> float:
 def _costs(space: SearchSpace) -> CostTable:
     """MBConv's convolutions without squeeze-and-excite: enough for plausible numbers."""
     cells = []
-    for b, spec in enumerate(space.blocks):
+    for b, spec in enumerate(space.body):
         side = RESOLUTION // space.reductions[b]
         block = []
         for cell in spec.cells:
+            stem = np.array([10_838_016, 464])[:, None, None] if b == 0 else 0
             first = [[_layer_costs(op, w, cell.width, side) for op in cell.layers[0]] for w in space.in_widths(b)]
             rest = [[_layer_costs(op, cell.width, cell.width, side) for op in ops] for ops in cell.layers[1:]]
-            block.append(
-                CellCosts(first=np.array(first).transpose(2, 0, 1), rest=tuple(np.array(layer).T for layer in rest))
-            )
+            later = tuple(np.array(layer).T for layer in rest)
+            block.append(CellCosts(first=np.array(first).transpose(2, 0, 1) + stem, rest=later))
         cells.append(tuple(block))
+    width, widths = space.blocks[-1].families[0].out, space.body[-1].widths
+    head = np.array([[w * width * 49, w * width] for w in widths]).T[:, :, None]
+    cells.append((CellCosts(first=head, rest=()),))
     return CostTable(
         space=space.fingerprint,
         costs=("macs", "params"),
         in_widths=tuple(space.in_widths(b) for b in range(len(space.blocks))),
-        stem=np.array([10_838_016, 464]),
-        head={w: np.array([w * space.head.width * 49, w * space.head.width]) for w in space.blocks[-1].widths},
         cells=tuple(cells),
     )
 
@@ -256,7 +258,7 @@ def _front(space: SearchSpace, ratings: RatingTable, costs: CostTable) -> list[d
 
 def _cheapest(space: SearchSpace, ratings: RatingTable, costs: CostTable, b: int, price: float) -> Candidate:
     best = []
-    for c, cell in enumerate(space.blocks[b].cells):
+    for c, cell in enumerate(space.blocks[b].families):
         value = ratings.cells[b][c].mean + price * costs.cells[b][c].dense()[0, 0].reshape(cell.shape)
         path = tuple(int(i) for i in np.unravel_index(np.argmin(value), cell.shape))
         best.append((float(value[path]), Candidate(cell=c, path=path)))
@@ -285,7 +287,7 @@ def _solution(space: SearchSpace, front: list[dict[str, Any]], picked: dict[str,
 
 
 def _distill(space: SearchSpace, rng: np.random.Generator) -> list[dict[str, Any]]:
-    falls = [(0.25 + 0.08 * b, 0.75, 5 + b) for b in range(len(space.blocks))]
+    falls = [(0.25 + 0.08 * b, 0.75, 5 + b) for b in range(len(space.body))]
     return [
         {"epoch": e}
         | {f"block {b + 1}": lo + d * np.exp(-e / t) + rng.normal(0, 0.008) for b, (lo, d, t) in enumerate(falls)}

@@ -10,7 +10,7 @@ from distilnas.report import figures
 from distilnas.report.read import RunRecord, read_run
 from distilnas.report.records import FrontPoint, History, Measured
 from distilnas.report.ridges import block_ratings
-from distilnas.space import Candidate, CellSpec, MBConv
+from distilnas.space import BlockSpec, Candidate, CellSpec, MBConv
 from distilnas.tables import CellRatings
 
 
@@ -48,13 +48,13 @@ def test_unlogged_epochs_are_left_out() -> None:
 
 def test_small_cell_shows_every_candidate() -> None:
     cell, table = cell_and_table(depth=2)
-    (ticks,) = traces(block_ratings(0, [cell], [table], None))
+    (ticks,) = traces(block_ratings(0, BlockSpec(stride=1, families=(cell,)), [table], None))
     assert np.allclose(ticks.x, np.sort(table.mean.ravel()), rtol=1e-4)
 
 
 def test_large_cell_is_binned_over_its_whole_range() -> None:
     cell, table = cell_and_table(depth=5)
-    (outline,) = traces(block_ratings(0, [cell], [table], None))
+    (outline,) = traces(block_ratings(0, BlockSpec(stride=1, families=(cell,)), [table], None))
     width = (table.mean.max() - table.mean.min()) / 60
     assert len(outline.x) < 70
     assert min(outline.x) == pytest.approx(table.mean.min(), abs=width)
@@ -66,7 +66,7 @@ def test_chosen_candidate_is_marked_with_error_and_rank() -> None:
     cell, table = cell_and_table(depth=2)
     path = np.unravel_index(int(np.argsort(table.mean, axis=None)[2]), table.mean.shape)  # third best, by construction
     chosen = Candidate(cell=0, path=tuple(int(i) for i in path))
-    *_, marker = traces(block_ratings(0, [cell], [table], chosen))
+    *_, marker = traces(block_ratings(0, BlockSpec(stride=1, families=(cell,)), [table], chosen))
     assert list(marker.x) == [table.mean[path]]
     assert list(marker.error_x.array) == [table.stderr[path]]
     assert "rank 3 in its cell" in marker.text[0]
@@ -75,10 +75,10 @@ def test_chosen_candidate_is_marked_with_error_and_rank() -> None:
 def test_unrated_candidates_are_not_drawn() -> None:
     cell, table = cell_and_table(depth=1)
     table.mean[:5] = np.nan
-    (ticks,) = traces(block_ratings(0, [cell], [table], None))
+    (ticks,) = traces(block_ratings(0, BlockSpec(stride=1, families=(cell,)), [table], None))
     assert len(ticks.x) == 1
     table.mean[:] = np.nan
-    assert not traces(block_ratings(0, [cell], [table], None))
+    assert not traces(block_ratings(0, BlockSpec(stride=1, families=(cell,)), [table], None))
 
 
 def test_front_has_budget_line_solution_and_alternatives(run: RunRecord) -> None:
@@ -91,7 +91,7 @@ def test_front_has_budget_line_solution_and_alternatives(run: RunRecord) -> None
     assert list(solution.x) == [run.solved.solution.costs["macs"]]
     (limit,) = figure.layout.shapes
     assert limit.x0 == limit.x1 == run.solved.budgets["macs"].max
-    assert line.text[0].count("<br>") == len(run.space.blocks)
+    assert line.text[0].count("<br>") == len(run.space.body)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1, 1), (400, 400), (5000, 400)])

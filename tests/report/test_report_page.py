@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -155,14 +156,14 @@ def huge_space() -> SearchSpace:
     """One cell of 6 ops at each of 6 layers: 6**6 = 46,656 paths."""
     ops = FittedSpace(kernels=(3, 5, 7), expansions=(3, 6)).ops()
     small = small_space()
-    block = BlockSpec(stride=2, cells=(CellSpec(width=64, layers=(ops,) * 6),))
-    return SearchSpace(name="huge", stem=small.stem, blocks=(*small.blocks[:2], block), head=small.head)
+    block = BlockSpec(stride=2, families=(CellSpec(width=64, layers=(ops,) * 6),))
+    return replace(small, name="huge", blocks=(*small.body[:2], block, small.blocks[-1]))
 
 
 def test_a_cell_of_46656_paths_does_not_swell_the_file(tmp_path: Path) -> None:
     small = write_report(write_sample_run(tmp_path / "small", small_space())).stat().st_size
     space = huge_space()
-    assert space.blocks[-1].num_candidates == 46_656
+    assert space.body[-1].num_candidates == 46_656
     huge = write_report(write_sample_run(tmp_path / "huge", space)).stat().st_size
     assert huge < small + 100_000
     assert huge < 6_000_000

@@ -3,16 +3,16 @@
 from hypothesis import strategies as st
 
 from distilnas.space import (
-    Architecture,
-    Block,
     BlockSpec,
+    Cell,
     CellSpec,
     FixedLayer,
     Head,
     Identity,
+    Layered,
     MBConv,
-    SearchSpace,
     Stem,
+    space_of_cells,
 )
 from distilnas.space.ops import ACTIVATIONS
 
@@ -30,10 +30,10 @@ ops = st.one_of(st.builds(Identity), mbconvs)
 fixed_layers = st.builds(FixedLayer, op=ops, width=widths, stride=strides)
 stems = st.builds(Stem, width=widths, act=acts, stride=strides, layers=st.lists(fixed_layers, max_size=2).map(tuple))
 heads = st.builds(Head, width=widths, act=acts)
-blocks = st.builds(Block, width=widths, stride=strides, ops=st.lists(ops, min_size=1, max_size=4).map(tuple))
+cells = st.builds(Cell, width=widths, stride=strides, ops=st.lists(ops, min_size=1, max_size=4).map(tuple))
 architectures = st.builds(
-    Architecture, stem=stems, blocks=st.lists(blocks, min_size=1, max_size=4).map(tuple), head=heads
-)
+    Layered, stem=stems, cells=st.lists(cells, min_size=1, max_size=4).map(tuple), head=heads
+).map(Layered.architecture)
 
 _layers = st.lists(ops, min_size=1, max_size=3, unique=True).map(tuple)
 _cells = st.builds(
@@ -43,10 +43,10 @@ _cells = st.builds(
 _block_specs = st.builds(
     BlockSpec,
     stride=strides,
-    cells=st.lists(_cells, min_size=1, max_size=3, unique_by=lambda cell: (cell.width, cell.depth)).map(tuple),
+    families=st.lists(_cells, min_size=1, max_size=3, unique_by=lambda cell: (cell.width, cell.depth)).map(tuple),
 )
 spaces = st.builds(
-    SearchSpace,
+    space_of_cells,
     name=st.text(max_size=10),
     stem=stems,
     blocks=st.lists(_block_specs, min_size=1, max_size=2).map(tuple),

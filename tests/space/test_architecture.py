@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from space_strategies import architectures
 
 from distilnas.errors import UsageError
-from distilnas.space import Architecture, Block, Head, Identity, Stem
+from distilnas.space import Architecture, Cell, Head, Identity, Stem
 
 TEXT = "stem 32/2 silu mb_k3_e1_se0.25_silu:16/1 | 24/2 mb_k5_e3_silu id | head 1280 silu"
 
@@ -25,10 +25,10 @@ def test_text_and_json_round_trip(architecture):
 def test_text_form_reads_as_documented():
     architecture = Architecture.parse(TEXT)
     assert str(architecture) == TEXT
-    assert architecture.stem.out_width == 16
-    assert architecture.stem.reduction == 2
+    assert architecture.blocks[0].entry == (32, 2)
+    assert architecture.blocks[0].stages[0] == (16, 1)
     assert architecture.depth == 2
-    assert architecture.blocks[0].ops[1] == Identity()
+    assert architecture.body[0].ops[1] == Identity()
     assert architecture.fingerprint == hashlib.sha256(TEXT.encode()).hexdigest()[:12]
 
 
@@ -96,4 +96,4 @@ def test_records_say_what_is_wrong():
     with pytest.raises(UsageError, match="head width must be a whole number from 1, got -1"):
         Head(width=-1, act="relu")
     with pytest.raises(UsageError, match="at least one layer"):
-        Block(width=8, stride=1, ops=())
+        Cell(width=8, stride=1, ops=())

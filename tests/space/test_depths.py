@@ -5,7 +5,19 @@ import itertools
 from hypothesis import given
 from space_strategies import spaces
 
-from distilnas.space import BlockSpec, CellSpec, Identity, MBConv, SearchSpace, preset, separate_depths, split_blocks
+from distilnas.space import (
+    BlockSpec,
+    CellSpec,
+    Head,
+    Identity,
+    MBConv,
+    SearchSpace,
+    Stem,
+    preset,
+    separate_depths,
+    space_of_cells,
+    split_blocks,
+)
 
 MACRO = preset("nas-bench-macro")
 A, B = (MBConv(kernel=k, expansion=1, act="relu") for k in (3, 5))
@@ -17,7 +29,7 @@ def _texts(space: SearchSpace) -> list[str]:
 
 def test_nas_bench_macro_becomes_4_8_and_8_cells():
     space = separate_depths(MACRO)
-    assert [len(block.cells) for block in space.blocks] == [4, 8, 8]
+    assert [len(block.cells) for block in space.body] == [4, 8, 8]
     assert space.num_architectures == 6561
     texts = _texts(space)
     assert len(set(texts)) == 6561
@@ -34,7 +46,7 @@ def test_every_architecture_of_nas_bench_macro_maps_there_and_back():
 
 
 def test_a_cell_holds_one_identity_pattern_and_each_pattern_has_one_cell():
-    for block in separate_depths(MACRO).blocks:
+    for block in separate_depths(MACRO).body:
         patterns = []
         for cell in block.cells:
             paths = itertools.product(*map(range, cell.shape))
@@ -46,7 +58,7 @@ def test_a_cell_holds_one_identity_pattern_and_each_pattern_has_one_cell():
 
 def test_a_first_layer_that_only_projects_keeps_stride_and_width():
     """An identity in a layer of stride 2 is a convolution: it stays a layer, with one op."""
-    block = separate_depths(MACRO).blocks[1]
+    block = separate_depths(MACRO).body[1]
     assert block.stride == 2
     assert {cell.name for cell in block.cells} == {"128x3"}
     assert block.cells[0].layers == ((Identity(),),) * 3
@@ -55,8 +67,9 @@ def test_a_first_layer_that_only_projects_keeps_stride_and_width():
 
 def test_a_pattern_that_two_cells_share_is_kept_once():
     cells = (CellSpec(width=8, layers=((Identity(), A),)), CellSpec(width=8, layers=((Identity(), B),)))
-    space = SearchSpace(name="x", stem=MACRO.stem, blocks=(BlockSpec(stride=1, cells=cells),), head=MACRO.head)
-    found = separate_depths(space).blocks[0].cells
+    stem, head = Stem(width=32, act="relu"), Head(width=8, act="relu")
+    space = space_of_cells(name="x", stem=stem, blocks=(BlockSpec(stride=1, families=cells),), head=head)
+    found = separate_depths(space).body[0].cells
     assert [cell.layers for cell in found] == [((Identity(),),), ((A,),), ((B,),)]
 
 
@@ -77,5 +90,5 @@ def test_a_space_without_identities_stays():
 
 def test_split_then_separated():
     space = separate_depths(split_blocks(MACRO, (1, 1, 1, 2, 1, 2)))
-    assert [len(block.cells) for block in space.blocks] == [2, 2, 2, 4, 2, 4]
+    assert [len(block.cells) for block in space.body] == [2, 2, 2, 4, 2, 4]
     assert space.num_architectures == 6561

@@ -41,11 +41,11 @@ def test_a_file_that_is_no_space_is_refused(tmp_path, text):
 def test_fitted_to_efficientnet_b0():
     """B0's six blocks emit 24 40 80 112 192 320 channels at 4 8 16 16 32 32 (Tan and Le 2019, table 1)."""
     space = FittedSpace(width_ratios=(0.5, 1.0), depths=(1, 2)).fit((24, 40, 80, 112, 192, 320), (4, 8, 16, 16, 32, 32))
-    assert space.stem.stride == 2
-    assert [block.stride for block in space.blocks] == [2, 2, 2, 1, 2, 1]
+    assert {cell.stem.stride for cell in space.blocks[0].cells} == {2}
+    assert [block.stride for block in space.body] == [4, 2, 2, 1, 2, 1]  # the first with its stem
     assert space.reductions == (4, 8, 16, 16, 32, 32)
     # halves rounded to multiples of 8: 12 -> 16 (ties up), 20 -> 24, 40, 56, 96, 160
-    assert [block.widths for block in space.blocks] == [
+    assert [block.widths for block in space.body] == [
         (16, 24), (24, 40), (40, 80), (56, 112), (96, 192), (160, 320),
     ]  # fmt: skip
     assert space.num_architectures == (2 * (4 + 4**2)) ** 6
@@ -53,7 +53,7 @@ def test_fitted_to_efficientnet_b0():
 
 def test_fitted_to_a_teacher_that_keeps_the_resolution_first():
     space = FittedSpace().fit((64, 128), (1, 2))
-    assert space.stem.stride == 1
+    assert {cell.stem.stride for cell in space.blocks[0].cells} == {1}
     assert space.reductions == (1, 2)
 
 

@@ -1,14 +1,13 @@
 """Other block borders, same network: NAS-Bench-Macro as 2|3|3 and as 1|1|1|2|1|2."""
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from space_strategies import architectures
 
 from distilnas.errors import UsageError
-from distilnas.space import Architecture, merged, op_key, preset, regroup, separate_depths, split_blocks
+from distilnas.space import Architecture, Head, merged, op_key, preset, regroup, separate_depths, split_blocks
 
 MACRO = preset("nas-bench-macro")
 FINE = (1, 1, 1, 2, 1, 2)
@@ -16,8 +15,8 @@ SPLIT = split_blocks(MACRO, FINE)
 
 
 def test_the_first_layer_of_a_stage_keeps_its_stride():
-    assert [block.stride for block in SPLIT.blocks] == [2, 1, 2, 1, 2, 1]
-    assert [block.cells[0].name for block in SPLIT.blocks] == ["64x1", "64x1", "128x1", "128x2", "256x1", "256x2"]
+    assert [block.stride for block in SPLIT.body] == [2, 1, 2, 1, 2, 1]
+    assert [block.cells[0].name for block in SPLIT.body] == ["64x1", "64x1", "128x1", "128x2", "256x1", "256x2"]
     assert SPLIT.reductions == (2, 2, 4, 4, 8, 8)
 
 
@@ -43,13 +42,13 @@ def test_a_key_of_the_benchmark():
 @given(architectures)
 def test_merging_keeps_layers_widths_and_strides(architecture: Architecture):
     def layers(of: Architecture) -> list[tuple[str, int, int]]:
-        return [(str(op), b.width, b.stride if i == 0 else 1) for b in of.blocks for i, op in enumerate(b.ops)]
+        return [(str(op), b.width, b.stride if i == 0 else 1) for b in of.body for i, op in enumerate(b.ops)]
 
     found = merged(architecture)
     assert layers(found) == layers(architecture)
     assert merged(found) == found
-    assert all(after.stride > 1 or after.width != before.width for before, after in itertools.pairwise(found.blocks))
-    assert regroup(found, [len(block.ops) for block in architecture.blocks]) == architecture
+    assert all(after.stride > 1 or after.width != before.width for before, after in itertools.pairwise(found.body))
+    assert regroup(found, [len(block.ops) for block in architecture.body]) == architecture
 
 
 @pytest.mark.parametrize("sizes", [(), (2, 3, 2), (2, 3, 3, 1), (3, 2, 3), (2, 0, 3, 3), (2, -1, 4, 3)])
@@ -68,5 +67,6 @@ def test_only_single_cells_can_be_split_or_have_keys():
     architecture = space.architecture(next(space.choices()))
     with pytest.raises(UsageError, match="one cell a block"):
         op_key(architecture, space)
-    with pytest.raises(UsageError, match="head of the architecture differ"):
-        op_key(replace(architecture, head=preset("dna").head), MACRO)
+    other = Architecture(blocks=(*architecture.body, Head(width=1280, act="silu")))
+    with pytest.raises(UsageError, match=r"block 4 \(head 1280 silu\) is none of the space's"):
+        op_key(merged(other), MACRO)

@@ -3,7 +3,7 @@
 import pytest
 
 from distilnas.errors import UsageError
-from distilnas.space import Architecture
+from distilnas.space import Architecture, Layered
 from distilnas.space.scaling import Scaling, scale
 
 K3, K5 = "mb_k3_e6_se0.25_silu", "mb_k5_e6_se0.25_silu"
@@ -25,9 +25,9 @@ def test_widths_and_depths_are_efficientnets(
     width: float, depth: float, widths: list[int], depths: list[int], head: int
 ) -> None:
     """EfficientNet's own tables, as in every public implementation."""
-    scaled = scale(B0, width=width, depth=depth)
-    assert [scaled.stem.out_width, *(b.width for b in scaled.blocks)] == widths
-    assert [len(scaled.stem.layers), *(len(b.ops) for b in scaled.blocks)] == depths
+    scaled = Layered.of(scale(B0, width=width, depth=depth))
+    assert [scaled.stem.out_width, *(b.width for b in scaled.cells)] == widths
+    assert [len(scaled.stem.layers), *(len(b.ops) for b in scaled.cells)] == depths
     assert scaled.head.width == head
 
 
@@ -38,7 +38,7 @@ def test_mixed_ops_are_stretched_in_order() -> None:
         "stem 8/2 relu mb_k3_e1_relu:8/2 mb_k3_e1_relu:8/1 | "
         "8/2 mb_k3_e3_relu mb_k3_e3_relu mb_k5_e6_relu mb_k5_e6_relu | head 8 relu"
     )
-    assert [len(b.ops) for b in scale(scaled, width=1, depth=0.01).blocks] == [1]
+    assert [len(b.ops) for b in Layered.of(scale(scaled, width=1, depth=0.01)).cells] == [1]
 
 
 def test_a_path_must_lead_somewhere() -> None:

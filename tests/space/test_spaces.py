@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from space_strategies import spaces
 
 from distilnas.errors import UsageError
-from distilnas.space import Architecture, BlockSpec, Candidate, CellSpec, SearchSpace, parse_op, preset
+from distilnas.space import Architecture, BlockSpec, Candidate, CellSpec, SearchSpace, Stem, parse_op, preset
 
 SHORT = {
     "schema": 1,
@@ -27,9 +27,9 @@ SHORT = {
 
 
 def random_choice(space: SearchSpace, rng: random.Random) -> tuple[Candidate, ...]:
-    cells = [rng.randrange(len(block.cells)) for block in space.blocks]
+    cells = [rng.randrange(len(block.families)) for block in space.blocks]
     return tuple(
-        Candidate(cell=c, path=tuple(rng.randrange(n) for n in block.cells[c].shape))
+        Candidate(cell=c, path=tuple(rng.randrange(n) for n in block.families[c].shape))
         for block, c in zip(space.blocks, cells, strict=True)
     )
 
@@ -64,7 +64,7 @@ def test_published_sizes():
     assert dna.num_architectures >= 2 * 10**17
     assert dna.num_candidates == sum(6**d for cells in depths for d in cells)
     assert dna.reductions == (4, 8, 16, 16, 32, 32)
-    assert dna.in_widths(0) == (16,)
+    assert dna.in_widths(0) == (3,)
     assert dna.in_widths(1) == (24, 32)
 
 
@@ -78,7 +78,7 @@ def test_choices_of_a_large_space_come_back():
 def test_a_single_cell_is_the_widest_and_then_the_deepest():
     """DNA's widest cells, by hand: 32x3 40x4 80x4 112x4 192x5 320x1."""
     single = preset("dna").single_cell()
-    assert [[cell.name for cell in block.cells] for block in single.blocks] == [
+    assert [[cell.name for cell in block.cells] for block in single.body] == [
         ["32x3"], ["40x4"], ["80x4"], ["112x4"], ["192x5"], ["320x1"]
     ]  # fmt: skip
     assert single.num_architectures == 6 ** (3 + 4 + 4 + 4 + 5 + 1)
@@ -90,7 +90,7 @@ def test_a_single_cell_space_lies_inside(space):
     single = space.single_cell()
     assert single.single_cell() == single
     assert space.contains(single.architecture(next(single.choices())))
-    for block, one in zip(space.blocks, single.blocks, strict=True):
+    for block, one in zip(space.body, single.body, strict=True):
         assert one.cells[0] in block.cells
         assert one.widths == (block.widths[-1],)
 
@@ -98,12 +98,12 @@ def test_a_single_cell_space_lies_inside(space):
 def test_the_fingerprint_ignores_the_name_only():
     space = SearchSpace.from_dict(SHORT)
     assert dataclasses.replace(space, name="other").fingerprint == space.fingerprint
-    head = dataclasses.replace(space.head, width=33)
-    assert dataclasses.replace(space, head=head).fingerprint != space.fingerprint
+    other = SearchSpace.from_dict({**SHORT, "head": {"width": 33, "act": "relu"}})
+    assert other.fingerprint != space.fingerprint
 
 
 def test_short_form_of_preset_files():
-    first, second = SearchSpace.from_dict(SHORT).blocks
+    first, second = SearchSpace.from_dict(SHORT).body
     assert [cell.name for cell in first.cells] == ["8x2", "16x1"]
     assert first.cells[0].shape == (2, 2)
     assert second.cells[0].shape == (1, 2)
@@ -115,16 +115,15 @@ def test_an_architecture_of_another_space_is_named():
     space = SearchSpace.from_dict(SHORT)
     own = space.architecture(next(space.choices()))
     assert space.contains(own)
-    first = own.blocks[0]
+    first, second, head = own.blocks
     for changed, message in [
-        (dataclasses.replace(own, blocks=own.blocks[:1]), "has 2 blocks, got 1"),
-        (dataclasses.replace(own, head=dataclasses.replace(own.head, act="silu")), "stem or head"),
-        (dataclasses.replace(own, blocks=(dataclasses.replace(first, stride=1), own.blocks[1])), "block 1 .* stride 2"),
-        (dataclasses.replace(own, blocks=(dataclasses.replace(first, width=9), own.blocks[1])), "cells 8x2, 16x1"),
+        (Architecture(blocks=(first, head)), "has 2 blocks, got 1"),
+        (Architecture(blocks=(first, second, dataclasses.replace(head, act="silu"))), "block 3 .*head 32 silu"),
+        (Architecture(blocks=(dataclasses.replace(first, stride=1), second, head)), "block 1 .* stride 4"),
+        (Architecture(blocks=(dataclasses.replace(first, stem=Stem(width=9, act="relu")), second, head)), "block 1"),
+        (Architecture(blocks=(dataclasses.replace(first, width=9), second, head)), "cells 8x2, 16x1"),
         (
-            dataclasses.replace(
-                own, blocks=(dataclasses.replace(first, ops=(parse_op("mb_k9_e1_relu"),) * 2), own.blocks[1])
-            ),
+            Architecture(blocks=(dataclasses.replace(first, ops=(parse_op("mb_k9_e1_relu"),) * 2), second, head)),
             "block 1",
         ),
     ]:
@@ -155,11 +154,11 @@ def test_records_that_make_no_space_are_refused():
         (lambda: CellSpec(width=8, layers=()), "at least one layer"),
         (lambda: CellSpec(width=8, layers=((),)), "one op in every layer"),
         (lambda: CellSpec(width=8, layers=((op, op),)), "names an op twice"),
-        (lambda: BlockSpec(stride=0, cells=(cell,)), "block stride"),
-        (lambda: BlockSpec(stride=1, cells=()), "at least one cell"),
-        (lambda: BlockSpec(stride=1, cells=(cell, cell)), "names a cell twice"),
+        (lambda: BlockSpec(stride=0, families=(cell,)), "block stride"),
+        (lambda: BlockSpec(stride=1, families=()), "at least one cell"),
+        (lambda: BlockSpec(stride=1, families=(cell, cell)), "names a cell twice"),
         (lambda: SearchSpace.from_dict({**SHORT, "blocks": []}), "has no blocks"),
-        (lambda: SearchSpace.from_dict({**SHORT, "schema": 7}), "schema must be 1, got 7"),
+        (lambda: SearchSpace.from_dict({**SHORT, "schema": 7}), "schema must be 1 or 2, got 7"),
         (lambda: SearchSpace.from_dict({**SHORT, "blocks": ["2 24x3"]}), "not a search space"),
         (lambda: SearchSpace.from_dict({**SHORT, "stem": 4}), "not a search space"),
         (lambda: SearchSpace.from_dict({k: v for k, v in SHORT.items() if k != "head"}), "not a search space: 'head'"),

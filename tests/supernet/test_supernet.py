@@ -37,7 +37,7 @@ def test_every_candidate_gives_the_teachers_shape(adapters):
     net = build_supernet(space(), CHANNELS, adapters=adapters, seed=0)
     inputs = [torch.rand(2, 3, 16, 16), torch.rand(2, 24, 4, 4), torch.rand(2, 16, 4, 4)]
     outputs = [(2, 24, 4, 4), (2, 16, 4, 4), (2, 40, 2, 2)]
-    for block, spec, x, shape in zip(net.blocks, net.space.blocks, inputs, outputs, strict=True):
+    for block, spec, x, shape in zip(net.blocks, net.space.body, inputs, outputs, strict=True):
         entered = block.entry(x)  # type: ignore[operator,union-attr]
         for cell, cell_spec in zip(block.cells, spec.cells, strict=True):  # type: ignore[arg-type]
             for path in itertools.product(*map(range, cell_spec.shape)):

@@ -5,7 +5,7 @@ import pytest
 
 from distilnas.errors import UsageError
 from distilnas.space import Candidate
-from distilnas.tables import CellRatings, RatingTable
+from distilnas.tables import CellRatings, RatingTable, unrated
 from distilnas.tables.combine import COMBINATIONS, scaled
 
 RNG = np.random.default_rng(2)
@@ -16,18 +16,19 @@ def _cell(*shape: int) -> CellRatings:
     return CellRatings(mean=batches.mean(0), stderr=RNG.random(shape), batches=batches)
 
 
+HEAD = unrated([()], 4)
 TABLE = RatingTable(
-    space="s", metric="relative_l1", num_images=8, cells=((_cell(3, 2), _cell(4)), (_cell(5),)), settings={"x": 1}
+    space="s", metric="relative_l1", num_images=8, cells=((_cell(3, 2), _cell(4)), (_cell(5),), HEAD), settings={"x": 1}
 )
 
 
 def test_a_weighted_total_is_the_weighted_sum() -> None:
     weights = [2.0, 0.5]
     found = scaled(TABLE, weights)
-    choice = (Candidate(cell=1, path=(2,)), Candidate(cell=0, path=(4,)))
+    choice = (Candidate(cell=1, path=(2,)), Candidate(cell=0, path=(4,)), Candidate(cell=0, path=()))
     first, second = TABLE.cells[0][1].mean[2], TABLE.cells[1][0].mean[4]
     assert found.total(choice) == pytest.approx(2 * first + 0.5 * second)
-    for b, block in enumerate(found.cells):
+    for b, block in enumerate(found.body):
         for c, cell in enumerate(block):
             for part in ("mean", "stderr", "batches"):
                 np.testing.assert_allclose(getattr(cell, part), weights[b] * getattr(TABLE.cells[b][c], part))
@@ -42,13 +43,13 @@ def test_the_rules() -> None:
     """Equal weights leave the table; spread weights give each block's candidates, over all cells, deviation 1."""
     np.testing.assert_array_equal(COMBINATIONS["sum"](TABLE), [1, 1])
     even = scaled(TABLE, COMBINATIONS["z"](TABLE))
-    for block in even.cells:
+    for block in even.body:
         assert np.concatenate([cell.mean.ravel() for cell in block]).std() == pytest.approx(1)
 
 
 def test_a_block_of_equal_ratings_has_no_spread() -> None:
     flat = CellRatings(mean=np.ones(2), stderr=np.ones(2), batches=np.ones((4, 2)))
-    table = RatingTable(space="s", metric="m", num_images=8, cells=((_cell(3),), (flat,)))
+    table = RatingTable(space="s", metric="m", num_images=8, cells=((_cell(3),), (flat,), HEAD))
     with pytest.raises(UsageError, match="ratings of block 2 are all equal"):
         COMBINATIONS["z"](table)
 

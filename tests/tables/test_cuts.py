@@ -10,7 +10,7 @@ from distilnas.recipes.settings import SpaceSettings
 from distilnas.recipes.spaces import named_space
 from distilnas.space import SearchSpace, find_space
 from distilnas.space.regroup import regroup
-from distilnas.tables import CellRatings, RatingTable
+from distilnas.tables import CellRatings, RatingTable, unrated
 from distilnas.tables.cuts import with_finer
 
 LAYERS = (1,) * 8
@@ -30,9 +30,9 @@ def rated(space: SearchSpace, seed: int, *, batches: int = 3, metric: str = "rel
             )
             for cell in block.cells
         )
-        for block in space.blocks
+        for block in space.body
     )
-    return RatingTable(space=space.fingerprint, metric=metric, num_images=12, cells=cells)
+    return RatingTable(space=space.fingerprint, metric=metric, num_images=12, cells=(*cells, unrated([()], batches)))
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 2, 1, 2), (2, 3, 3)])

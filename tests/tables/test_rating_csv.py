@@ -11,7 +11,7 @@ import pytest
 from distilnas.errors import UsageError
 from distilnas.solve import Limit, search_problem, solve, to_choice
 from distilnas.space import SearchSpace, preset
-from distilnas.tables import CellCosts, CellRatings, CostTable, RatingTable
+from distilnas.tables import CellCosts, CellRatings, CostTable, RatingTable, unrated
 from distilnas.tables.csv import read_ratings, read_ratings_csv, write_ratings_csv
 
 OPS = ["id", "mb_k3_e3_relu", "mb_k5_e3_relu"]
@@ -37,9 +37,9 @@ def random_ratings(space: SearchSpace = SPACE) -> RatingTable:
             CellRatings(mean=rng.normal(size=c.shape), stderr=rng.random(c.shape), batches=rng.random((3, *c.shape)))
             for c in block.cells
         )
-        for block in space.blocks
+        for block in space.body
     )
-    return RatingTable(space=space.fingerprint, metric="l1", num_images=9, cells=cells)
+    return RatingTable(space=space.fingerprint, metric="l1", num_images=9, cells=(*cells, unrated([()], 3)))
 
 
 @pytest.fixture
@@ -156,15 +156,14 @@ def test_an_imported_table_is_solved_like_any_other(table):
     costs = CostTable(
         space=SPACE.fingerprint,
         costs=("macs",),
-        in_widths=tuple(SPACE.in_widths(b) for b in range(2)),
-        stem=np.array([3]),
-        head={8: np.array([4])},
+        in_widths=tuple(SPACE.in_widths(b) for b in range(3)),
         cells=(
             (
                 CellCosts(first=rng.integers(1, 9, (1, 1, 3)), rest=(rng.integers(1, 9, (1, 3)),)),
                 CellCosts(first=rng.integers(1, 9, (1, 1, 3)), rest=()),
             ),
             (CellCosts(first=rng.integers(1, 9, (1, 2, 3)), rest=()),),
+            (CellCosts(first=np.array([[[4]]]), rest=()),),
         ),
     )
     ratings = read_ratings(table, SPACE)

@@ -28,7 +28,7 @@ from distilnas.methods.dna.rate import rate_block
 from distilnas.runtime.device import PRECISIONS
 from distilnas.runtime.progress import SilentProgress
 from distilnas.runtime.seeds import torch_seed
-from distilnas.space import BlockSpec, CellSpec, SearchSpace, preset
+from distilnas.space import BlockSpec, CellSpec, SearchSpace, frame_of, preset, space_of_cells
 from distilnas.supernet import SuperCell, build_supernet
 from distilnas.teachers import TeacherBlocks, propose
 
@@ -130,8 +130,10 @@ def _space(sizes: Sizes) -> SearchSpace:
     """A block of any cell, then the one with the measured cell; the ops are those of the ``dna`` space."""
     dna = preset("dna")
     ops = dna.blocks[0].cells[0].layers[0]
-    blocks = [BlockSpec(stride=2, cells=(CellSpec(width=sizes.width, layers=(ops,) * d),)) for d in (1, sizes.depth)]
-    return SearchSpace(name="bench", stem=dna.stem, blocks=tuple(blocks), head=dna.head)
+    cells = [CellSpec(width=sizes.width, layers=(ops,) * d) for d in (1, sizes.depth)]
+    blocks = [BlockSpec(stride=2, families=(cell,)) for cell in cells]
+    stem, head = frame_of(dna, "the benchmark")
+    return space_of_cells(name="bench", stem=stem, blocks=blocks, head=head)
 
 
 def _op_evaluations(setup: Setup) -> dict[str, int]:

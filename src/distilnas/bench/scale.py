@@ -32,8 +32,8 @@ class LastCells(BlockwiseTraining):
     """Trains in every step the same path of every block's last cell."""
 
     def paths(self, block: int, epoch: int, step: int) -> list[list[Path]]:
-        cells = self.specs[block].cells
-        return [*([] for _ in cells[1:]), [(0,) * cells[-1].depth]]
+        families = self.specs[block].families
+        return [*([] for _ in families[1:]), [(0,) * len(families[-1].shape)]]
 
 
 def run(name: str, settings: BenchSettings) -> Report:
@@ -60,7 +60,7 @@ def run(name: str, settings: BenchSettings) -> Report:
         baseline=ONE,
         facts={
             "batch": images,
-            "cells": {ONE: sum(len(b.cells) for b in last.blocks), ALL: sum(len(b.cells) for b in whole.blocks)},
+            "cells": {ONE: sum(len(b.families) for b in last.body), ALL: sum(len(b.families) for b in whole.body)},
             "milliseconds_per_image": {label: 1e3 * seconds[label] / number for label, number in batches.items()},
         },
     )
@@ -68,7 +68,7 @@ def run(name: str, settings: BenchSettings) -> Report:
 
 def last_cells(space: SearchSpace) -> SearchSpace:
     """The space with the last cell of each block alone."""
-    return replace(space, blocks=tuple(replace(block, cells=block.cells[-1:]) for block in space.blocks))
+    return replace(space, blocks=tuple(replace(block, families=block.families[-1:]) for block in space.blocks))
 
 
 def training(space: SearchSpace, settings: BenchSettings) -> LastCells:

@@ -7,6 +7,7 @@ meets us on the same problem cut down to cells of at most three layers.
 
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from distilnas.bench.settings import BenchSettings
 from distilnas.bench.timing import interleave, medians
 from distilnas.costing import cost_table
 from distilnas.solve import Limit, SearchProblem, diverse, pareto_front, search_problem, solve, solve_milp
-from distilnas.space import BlockSpec, CellSpec, SearchSpace, preset
-from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.space import SearchSpace, preset
+from distilnas.tables import CellRatings, CostTable, RatingTable, unrated
 
 _LIMITS = (Limit(cost="macs", max=400_000_000), Limit(cost="params", max=5_000_000))
 _SHORT_LIMITS = (Limit(cost="macs", max=250_000_000), Limit(cost="params", max=3_800_000))
@@ -72,30 +73,31 @@ def problem(space: SearchSpace) -> SearchProblem:
 def shortened(space: SearchSpace, depth: int) -> SearchSpace:
     """The same space with cells of at most ``depth`` layers."""
     blocks = []
-    for block in space.blocks:
-        cells = {CellSpec(width=c.width, layers=c.layers[:depth]): None for c in block.cells}
-        blocks.append(BlockSpec(stride=block.stride, cells=tuple(cells)))
-    return SearchSpace(name="short", stem=space.stem, blocks=tuple(blocks), head=space.head)
+    for block in space.body:
+        cells = {replace(c, layers=c.layers[:depth]): None for c in block.cells}
+        blocks.append(replace(block, families=tuple(cells)))
+    return SearchSpace(name="short", blocks=(*blocks, space.blocks[-1]))
 
 
 def deepened(space: SearchSpace, depth: int) -> SearchSpace:
     """The same space with a cell of ``depth`` layers more in every block."""
     blocks = []
-    for block in space.blocks:
-        ops, width = block.cells[0].layers[0], block.cells[0].width
-        cells = (*block.cells, CellSpec(width=width, layers=(ops,) * depth))
-        blocks.append(BlockSpec(stride=block.stride, cells=tuple(dict.fromkeys(cells))))
-    return SearchSpace(name="deep", stem=space.stem, blocks=tuple(blocks), head=space.head)
+    for block in space.body:
+        first = block.cells[0]
+        cells = (*block.cells, replace(first, layers=(first.layers[0],) * depth))
+        blocks.append(replace(block, families=tuple(dict.fromkeys(cells))))
+    return SearchSpace(name="deep", blocks=(*blocks, space.blocks[-1]))
 
 
 def _ratings(space: SearchSpace, costs: CostTable, seed: int) -> RatingTable:
     rng = np.random.default_rng(seed)
     cells = []
-    for b, block in enumerate(space.blocks):
+    for b, block in enumerate(space.body):
         row = []
         for c, cell in enumerate(block.cells):
             macs = costs.cells[b][c].dense()[0, 0].astype(float)
             mean = (1 - 0.1 * np.log(macs / 1e6 + 1) + rng.normal(0, 0.01, macs.shape)).reshape(cell.shape)
             row.append(CellRatings(mean=mean, stderr=np.zeros_like(mean), batches=np.stack([mean, mean])))
         cells.append(tuple(row))
+    cells.append(unrated([()], 2))
     return RatingTable(space=space.fingerprint, metric="relative_l1", num_images=0, cells=tuple(cells))

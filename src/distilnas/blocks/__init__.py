@@ -1,60 +1,65 @@
-"""From data to modules: the one place where an op becomes a module. Supernet, cost tables, students, zoo and export
-all build through here.
+"""From data to modules: the one place where an op or a block becomes a module. Library, cost tables, students, zoo and
+export all build through here.
 
 The modules are timm's own, so that a found network is a timm-style network with timm's parameter names.
 
-A new kind of op is a file here with a line in ``LAYERS`` under the kind's name (``distilnas.space.kinds``). The file
-must provide ``build`` as ``LayerKind`` has it. A kind that is missing here is an error for whoever asks for its module.
+A new kind of **op** is a file here with a line in ``layers.LAYERS`` under the kind's name (``distilnas.space.kinds``);
+the file must provide what ``layers.LayerKind`` lists. A new kind of **block** is a file here with a line in ``KINDS``
+under the kind's name (``distilnas.space.families``); the file must provide what ``BlockKind`` lists. A kind that is
+missing in a table is an error for whoever asks for its module.
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
-from torch import nn
-
-from distilnas.blocks import convnext, identity, mb, res
-from distilnas.blocks.layers import NormLayer, conv_norm_act
+from distilnas.blocks import cell, head
+from distilnas.blocks.cell import make_stem
+from distilnas.blocks.common import NormLayer, conv_norm_act
+from distilnas.blocks.head import head_convolution
+from distilnas.blocks.layers import LAYERS, LayerKind, make_layer
+from distilnas.blocks.parts import Parts, Piece, Pieces
 from distilnas.errors import UsageError
-from distilnas.space import Op
 
-__all__ = ["LAYERS", "LayerKind", "NormLayer", "conv_norm_act", "make_layer"]
+__all__ = [
+    "KINDS",
+    "LAYERS",
+    "BlockKind",
+    "LayerKind",
+    "NormLayer",
+    "Parts",
+    "Piece",
+    "Pieces",
+    "block_kind",
+    "conv_norm_act",
+    "head_convolution",
+    "make_layer",
+    "make_stem",
+]
 
 
-class LayerKind(Protocol):
-    """The torch half of a kind of op."""
+class BlockKind(Protocol):
+    """The torch half of a kind of block."""
 
-    def build(
-        self, op: Any, in_width: int, out_width: int, stride: int, *, norm_layer: NormLayer, drop_path: float
-    ) -> nn.Module:
-        """The module of ``op``, see ``make_layer``."""
+    def build(self, filling: Any, in_width: int, /, *, norm_layer: NormLayer, drop_paths: Iterator[float]) -> Parts:
+        """The modules of ``filling``, with new weights, after a block that hands on ``in_width`` channels.
+
+        ``drop_paths``: a probability of stochastic depth for each of the filling's ``droppable`` layers in turn.
+        """
+        ...
+
+    def pieces(self, family: Any, in_width: int, /, *, stride: int, num_classes: int) -> Pieces:
+        """What the candidates of ``family`` are made of, to be counted."""
         ...
 
 
-LAYERS: dict[str, LayerKind] = {
-    "id": identity,
-    "mb": mb,
-    "res": res,
-    "convnext": convnext,
+KINDS: dict[str, BlockKind] = {
+    "cell": cell,
+    "head": head,
 }
 
 
-def make_layer(
-    op: Op,
-    in_width: int,
-    out_width: int,
-    stride: int,
-    *,
-    norm_layer: NormLayer = nn.BatchNorm2d,
-    drop_path: float = 0.0,
-) -> nn.Module:
-    """The module of ``op``: (B, in_width, H, W) -> (B, out_width, ceil(H / stride), ceil(W / stride)).
-
-    Args:
-        norm_layer: called with the number of channels; batch norm with timm's settings unless the supernet asks for
-            another. Kinds with norms of their own kind leave it aside.
-        drop_path: probability of dropping the residual branch (stochastic depth); only layers with a shortcut use it.
-
-    Raises ``UsageError`` for a kind that has no module.
-    """
-    if op.kind not in LAYERS:
-        raise UsageError(f"there is no module for layers of kind {op.kind!r} ({op}); valid: {', '.join(LAYERS)}.")
-    return LAYERS[op.kind].build(op, in_width, out_width, stride, norm_layer=norm_layer, drop_path=drop_path)
+def block_kind(name: str) -> BlockKind:
+    """The kind of a name; raises ``UsageError`` for one that has no modules."""
+    if name not in KINDS:
+        raise UsageError(f"there are no modules for blocks of kind {name!r}; valid: {', '.join(KINDS)}.")
+    return KINDS[name]

@@ -4,7 +4,7 @@ from timm.layers import LayerNorm2d, create_conv2d
 from timm.models.convnext import ConvNeXtBlock
 from torch import nn
 
-from distilnas.blocks.layers import NormLayer
+from distilnas.blocks.common import NormLayer
 from distilnas.space.kinds.convnext import ConvNeXt
 
 

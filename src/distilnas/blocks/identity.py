@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from distilnas.blocks.layers import NormLayer
+from distilnas.blocks.common import NormLayer
 from distilnas.space import Identity
 
 

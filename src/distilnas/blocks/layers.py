@@ -1,20 +1,51 @@
-"""What the kinds are built from: the norm layer that is handed in, and a convolution with norm and activation."""
+"""The table of the kinds of layer, and the function that makes a module of any op."""
 
-from collections.abc import Callable
+from typing import Any, Protocol
 
-from timm.layers import create_conv2d, get_act_layer, get_norm_act_layer
 from torch import nn
 
-NormLayer = Callable[..., nn.Module]
-"""Called with the number of channels."""
+from distilnas.blocks import convnext, identity, mb, res
+from distilnas.blocks.common import NormLayer
+from distilnas.errors import UsageError
+from distilnas.space import Op
 
 
-def conv_norm_act(
-    in_width: int, out_width: int, *, kernel: int, stride: int, act: str, norm_layer: NormLayer = nn.BatchNorm2d
-) -> tuple[nn.Module, nn.Module]:
-    """Convolution without bias, then batch norm with activation: the stem (kernel 3) and the head (kernel 1)."""
-    norm_act = get_norm_act_layer(norm_layer, get_act_layer(act))
-    assert norm_act is not None
-    return create_conv2d(in_width, out_width, kernel, stride=stride, padding=kernel // 2), norm_act(
-        out_width, inplace=True
-    )
+class LayerKind(Protocol):
+    """The torch half of a kind of op."""
+
+    def build(
+        self, op: Any, in_width: int, out_width: int, stride: int, *, norm_layer: NormLayer, drop_path: float
+    ) -> nn.Module:
+        """The module of ``op``, see ``make_layer``."""
+        ...
+
+
+LAYERS: dict[str, LayerKind] = {
+    "id": identity,
+    "mb": mb,
+    "res": res,
+    "convnext": convnext,
+}
+
+
+def make_layer(
+    op: Op,
+    in_width: int,
+    out_width: int,
+    stride: int,
+    *,
+    norm_layer: NormLayer = nn.BatchNorm2d,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """The module of ``op``: (B, in_width, H, W) -> (B, out_width, ceil(H / stride), ceil(W / stride)).
+
+    Args:
+        norm_layer: called with the number of channels; batch norm with timm's settings unless the supernet asks for
+            another. Kinds with norms of their own kind leave it aside.
+        drop_path: probability of dropping the residual branch (stochastic depth); only layers with a shortcut use it.
+
+    Raises ``UsageError`` for a kind that has no module.
+    """
+    if op.kind not in LAYERS:
+        raise UsageError(f"there is no module for layers of kind {op.kind!r} ({op}); valid: {', '.join(LAYERS)}.")
+    return LAYERS[op.kind].build(op, in_width, out_width, stride, norm_layer=norm_layer, drop_path=drop_path)

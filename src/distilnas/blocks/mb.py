@@ -6,7 +6,7 @@ from timm.layers import get_act_layer
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual, SqueezeExcite
 from torch import nn
 
-from distilnas.blocks.layers import NormLayer
+from distilnas.blocks.common import NormLayer
 from distilnas.space import MBConv
 
 

@@ -6,7 +6,7 @@ from timm.layers import ConvNormAct, SEModule, get_act_layer
 from timm.models.byobnet import BasicBlock, BottleneckBlock, LayerFn
 from torch import nn
 
-from distilnas.blocks.layers import NormLayer
+from distilnas.blocks.common import NormLayer
 from distilnas.space.kinds.res import Residual
 
 _NECK = 0.25  # of the output's width; timm rounds to multiples of 8

@@ -1,11 +1,14 @@
 """``distilnas profile``: parameters, MACs and, on request, latency of a model."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from distilnas.cli.console import JsonOption, VerboseOption, print_json
+
+if TYPE_CHECKING:
+    from distilnas.costing import Latency
 
 _NOTES = {
     "macs": "multiply-adds of one image: convolutions, linear layers, attention",
@@ -34,14 +37,29 @@ def profile(
     counts = count(network, resolution or own_resolution)
     record: dict[str, Any] = {"name": model, **asdict(counts), "num_classes": network.num_classes}
     if latency:
-        record["latency_ms"] = measure_latency(network, counts.resolution)
+        record |= _latency(measure_latency(network, counts.resolution))
     if json:
         print_json(record)
     else:
         print("\n".join(_line(key, value) for key, value in record.items()))
 
 
+def _latency(measured: "Latency") -> dict[str, Any]:
+    """Two significant digits, which is what such a measurement has, and what it was measured with."""
+    median, low, high = (float(f"{ms:.2g}") for ms in (measured.median_ms, measured.low_ms, measured.high_ms))
+    return {
+        "latency_ms": median,
+        "latency_interval_ms": [low, high],
+        "latency_runtime": measured.runtime,
+        "latency_threads": measured.threads,
+    }
+
+
 def _line(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        value = f"{value[0]:g} to {value[1]:g} (95 %)"
+    elif isinstance(value, float):
+        value = f"{value:g}"
     amount = f"{value:,}" if isinstance(value, int) else str(value)
     return f"{key:14s} {amount:15s} {_NOTES.get(key, '')}".rstrip()
 
@@ -49,13 +67,16 @@ def _line(key: str, value: Any) -> str:
 def _build(name: str, num_classes: int) -> tuple[Any, int]:
     """The network and the resolution it is meant for."""
     import distilnas.networks as networks
+    from distilnas.data import Preprocessing
+    from distilnas.files import read_text
     from distilnas.networks.zoo import create, default_resolution
     from distilnas.space.darts import parse_architecture
 
     path = Path(name)
     if (path / "student.json").is_file():
         student = networks.load_student(path)
-        return student, student.student_config["preprocessing"].get("resolution", 224)
+        told = student.student_config["preprocessing"]
+        return student, Preprocessing.from_dict(told).resolution if "resolution" in told else 224
     if path.is_file():
-        return networks.build_network(parse_architecture(path.read_text()), num_classes=num_classes), 224
+        return networks.build_network(parse_architecture(read_text(path)), num_classes=num_classes), 224
     return create(name, num_classes=num_classes), default_resolution(name)

@@ -14,9 +14,15 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
+from distilnas.data.decoding import to_rgb
+
+_ORIENTATION = 0x0112
+
 
 class ImageTransform:
-    """Image to network input: a Pillow RGB image or (H, W, 3) uint8 gives a (3, R, R) float32 tensor.
+    """Image to network input: a Pillow image or (H, W, 3) uint8 gives a (3, R, R) float32 tensor.
+
+    A Pillow image of any mode and orientation becomes RGB as training images do, see ``decoding.to_rgb``.
 
     Random steps draw from the global generators of ``random``, ``numpy`` and ``torch``, as those libraries do; the
     loader seeds them for each image. An array and the Pillow image of the same pixels give exactly the same tensor.
@@ -47,10 +53,18 @@ class ImageTransform:
     def _pixels(self, image: Image.Image | np.ndarray) -> Tensor:
         """(3, R, R) uint8."""
         if not isinstance(image, np.ndarray):
-            return pil_to_tensor(self._steps(image))
+            return pil_to_tensor(self._steps(image if _is_plain(image) else to_rgb(image)))
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            return self._pixels(to_rgb(Image.fromarray(image)))
         if self._shortcut is None or image.shape != self._shape:
             return pil_to_tensor(self._steps(Image.fromarray(image)))
         return torch.from_numpy(np.ascontiguousarray(self._shortcut(image).transpose(2, 0, 1)))
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether an image is what ``to_rgb`` makes: RGB, opaque and upright."""
+    turned = image.getexif().get(_ORIENTATION, 1) != 1 if "exif" in image.info else False
+    return image.mode == "RGB" and not turned and not image.has_transparency_data
 
 
 class CropAndFlip:

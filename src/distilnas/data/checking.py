@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distilnas.data.decoding import in_threads, problem
+from distilnas.data.decoding import MAX_PIXELS, in_threads, problem
 from distilnas.data.imageset import ImageSet
 from distilnas.data.readers import unpacked
 from distilnas.errors import UsageError, nearest
@@ -38,7 +38,7 @@ def checked_splits(train: ImageSet, test: ImageSet | None) -> Splits:
     return Splits(train=train, test=None if test is None else _renumbered(test, train.classes))
 
 
-def readable(images: ImageSet, check: str, max_bad_share: float) -> ImageSet:
+def readable(images: ImageSet, check: str, max_bad_share: float, max_pixels: int = MAX_PIXELS) -> ImageSet:
     """The set without the images that fail to decode; they are listed in ``skipped`` and warned about.
 
     check: ``all`` decodes every image, ``sample`` 2,000 of them drawn evenly at random (always the same), ``none``
@@ -49,11 +49,12 @@ def readable(images: ImageSet, check: str, max_bad_share: float) -> ImageSet:
     """
     if check not in CHECKS:
         raise UsageError(f"check must be one of {', '.join(CHECKS)}, got {check!r}; {nearest(check, CHECKS)}")
+    images = images if images.max_pixels == max_pixels else replace(images, max_pixels=max_pixels)
     reader = images.origin
     looked_at = _looked_at(len(images), check)
     if reader is None or not len(looked_at):
         return images
-    problems = in_threads(lambda i: problem(lambda: reader.open(i)), looked_at)
+    problems = in_threads(lambda i: problem(lambda: reader.open(i), max_pixels), looked_at)
     bad = {i: why.replace(f"{reader.place}/", "") for i, why in zip(looked_at, problems, strict=True) if why}
     if not bad:
         return images
@@ -79,7 +80,8 @@ def _report_bad(images: ImageSet, bad: dict[int, str], looked_at: int, max_bad_s
     )
     if len(bad) > max_bad_share * looked_at:
         raise UsageError(
-            f"At most {max_bad_share:.0%} of the images may be unreadable, but {found}. Repair or remove them."
+            f"At most {max_bad_share:.0%} of the images may be unreadable, but {found}. Repair or remove them; for "
+            "large ones raise data.max_pixels."
         )
     advice = f"; of {len(images)} images others may be damaged too, check=all finds them" if sampled else ""
     logger.warning("%s; they are left out%s", found, advice)

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from distilnas.data.checking import Splits, checked_splits, numbered, readable, some
-from distilnas.data.folders import TEST_NAMES
+from distilnas.data.decoding import MAX_PIXELS
 from distilnas.data.imageset import ImageSet
+from distilnas.data.names import part_of, tests_first
 from distilnas.data.readers import packed
 from distilnas.errors import DistilnasError, UsageError, nearest
 
@@ -37,6 +38,7 @@ def read_hf(
     test_split: str | None = None,
     max_bad_share: float = 0.05,
     check: str = "auto",
+    max_pixels: int = MAX_PIXELS,
 ) -> Splits:
     """Read a folder of ``save_to_disk``, a folder of Parquet or Arrow files, or a data set of the hub by its name.
 
@@ -48,6 +50,8 @@ def read_hf(
     missing or ambiguous, labels are missing, and as :func:`~distilnas.data.folders.read_image_data` does.
     """
     splits = _loaded(path)
+    named = [name for name in splits if part_of(name) == "train"]
+    train_split = named[0] if train_split not in splits and train_split == "train" and len(named) == 1 else train_split
     if train_split not in splits:
         raise UsageError(f"{path} has no split {train_split!r}; {nearest(train_split, splits)} Set train_split.")
     if test_split is not None and test_split not in splits:
@@ -56,12 +60,12 @@ def read_hf(
     if train is None:
         raise UsageError(f"Training images need labels; split {train_split} of {path} has -1 for all. Set train_split.")
     test = None
-    for name in (test_split,) if test_split else TEST_NAMES:
+    for name in (test_split,) if test_split else tests_first(splits):
         if test is None and name in splits and name != train_split:
             test = _image_set(path, name, splits[name], image_key, label_key)
     if test is None and test_split:
         raise UsageError(f"Test images need labels; split {test_split} of {path} has -1 for all. Set test_split.")
-    train, test = (images and readable(images, check, max_bad_share) for images in (train, test))
+    train, test = (images and readable(images, check, max_bad_share, max_pixels) for images in (train, test))
     assert train is not None
     return checked_splits(train, test)
 

@@ -1,5 +1,6 @@
 """A labelled set of images, on disk or in memory: the one record that everything about data takes and gives."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from distilnas.data.decoding import in_threads, to_rgb
+from distilnas.data.decoding import MAX_PIXELS, in_threads, rgb_of
 from distilnas.data.readers import ImageReader
 from distilnas.errors import DistilnasError
 
@@ -28,6 +29,7 @@ class ImageSet:
     images: a reader of n stored images, decoded anew at every access, or pixels (n, H, W, 3) uint8 RGB.
     origin: of a set held in memory, the reader that the pixels came from, or None when there is none.
     skipped: names of images that were left out because they cannot be decoded.
+    max_pixels: a stored image of more is refused.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ImageSet:
     images: ImageReader | np.ndarray
     origin: ImageReader | None = None
     skipped: tuple[str, ...] = ()
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         assert self.labels.dtype == np.int64, self.labels.dtype
@@ -68,8 +71,10 @@ class ImageSet:
         if isinstance(self.images, np.ndarray):
             return Image.fromarray(self.images[i])
         try:
-            with self.images.open(i) as image:
-                return to_rgb(image)
+            reader = self.images
+            return rgb_of(lambda: reader.open(i), self.max_pixels)
+        except MemoryError:
+            raise
         except Exception as error:  # a broken file can raise almost anything from within its decoder
             raise DistilnasError(
                 f"Image {self.images.place}/{self.name_of(i)} cannot be decoded ({type(error).__name__}: {error}). If "
@@ -120,12 +125,21 @@ class ImageSet:
             )
             return self
         pixels = np.empty((len(self), *shape), dtype=np.uint8)
-        for i, image in enumerate(in_threads(lambda j: np.asarray(self.pil(j)), range(len(self)))):
-            if image.shape != shape:
+        for i, image in enumerate(in_threads(lambda j: self._of_shape(j, shape), range(len(self)))):
+            if image is None:
                 logger.info("%s stays on disk: its images differ in size", self.name)
                 return self
             pixels[i] = image
         return replace(self, images=pixels)
+
+    def _of_shape(self, i: int, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The pixels of image ``i``, or None, without decoding them, where they cannot have ``shape``."""
+        assert not isinstance(self.images, np.ndarray)
+        with contextlib.suppress(OSError), self.images.open(i) as image:  # a damaged one is told of below
+            if sorted(image.size) != sorted(shape[:2]):
+                return None
+        pixels = np.asarray(self.pil(i))
+        return pixels if pixels.shape == shape else None
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -7,8 +7,10 @@ import numpy as np
 
 from distilnas.data.archives import TarIndex, TarReader, read_tars, tar_members
 from distilnas.data.checking import Splits, checked_splits, readable
-from distilnas.data.folders import TEST_NAMES, is_image
+from distilnas.data.decoding import MAX_PIXELS
+from distilnas.data.folders import is_image
 from distilnas.data.imageset import ImageSet
+from distilnas.data.names import is_hidden, part_of, refuse_unknown_splits, tests_first
 from distilnas.data.readers import packed, unpacked
 from distilnas.errors import UsageError
 
@@ -18,7 +20,13 @@ Folder = tuple[str, ...]
 
 
 def read_tar(
-    path: str | Path, *, test_path: str | Path | None = None, max_bad_share: float = 0.05, check: str = "auto"
+    path: str | Path,
+    *,
+    test_path: str | Path | None = None,
+    max_bad_share: float = 0.05,
+    check: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    layout: str = "auto",
 ) -> Splits:
     """Read an uncompressed tar of CLASS/... or of train/CLASS/... and test/CLASS/... (or val, valid, validation).
 
@@ -29,29 +37,41 @@ def read_tar(
     Raises ``UsageError`` for a tar that cannot be read in place (see :func:`~distilnas.data.archives.tar_members`) or
     has no images in class folders, and as :func:`~distilnas.data.folders.read_image_data` does.
     """
-    found = _read(Path(path).expanduser().resolve())
+    found = _read(Path(path).expanduser().resolve(), layout)
     if test_path is not None:
         if "test" in found:
             raise UsageError(f"Test images are given twice: inside {path} and as {test_path}. Leave out test_path.")
-        found["test"] = _read(Path(test_path).expanduser().resolve())["train"]
-    sets = {part: readable(images, check, max_bad_share) for part, images in found.items()}
+        found["test"] = _read(Path(test_path).expanduser().resolve(), "classes")["train"]
+    sets = {part: readable(images, check, max_bad_share, max_pixels) for part, images in found.items()}
     return checked_splits(sets["train"], sets.get("test"))
 
 
-def _read(tar: Path) -> dict[str, ImageSet]:
+def _read(tar: Path, layout: str) -> dict[str, ImageSet]:
     """The image sets of a tar: ``train`` and, when it has one, ``test``."""
     reader, labels = read_tars([tar], "class folders", _index)
     unique, which = np.unique(labels, return_inverse=True)
     folders = _without_common([PurePosixPath(unpacked(name)).parts for name in unique])
-    tops = {folder[0].lower(): folder[0] for folder in folders if folder}
-    test = next((tops[name] for name in TEST_NAMES if name in tops), None)
-    if "train" not in tops or test is None:
+    tops = sorted({folder[0] for folder in folders if folder})
+    trains, tests = [top for top in tops if part_of(top) == "train"], tests_first(top for top in tops if part_of(top))
+    if layout == "classes" or len(trains) != 1 or not tests:
+        if layout != "classes":
+            refuse_unknown_splits(str(tar), _folders_alone(folders))
         return {"train": _image_set(tar, reader, folders, which)}
-    places = {"train": tops["train"], "test": test}
+    places = {"train": trains[0], "test": tests[0]}
     return {
         part: _image_set(tar, reader, [folder[1:] if folder[:1] == (place,) else () for folder in folders], which)
         for part, place in places.items()
     }
+
+
+def _folders_alone(folders: list[Folder]) -> dict[str, set[str]]:
+    """The folders in each top folder that holds no images itself."""
+    direct = {folder[0] for folder in folders if len(folder) == 1}
+    below: dict[str, set[str]] = {}
+    for folder in folders:
+        if len(folder) > 1 and folder[0] not in direct:
+            below.setdefault(folder[0], set()).add(folder[1])
+    return below
 
 
 def _index(tar: Path) -> TarIndex:
@@ -60,7 +80,7 @@ def _index(tar: Path) -> TarIndex:
     images = [
         (path.parent.as_posix(), member)
         for path, member in paths
-        if is_image(path.name) and not any(part.startswith(".") for part in path.parent.parts)
+        if is_image(path.name) and not any(is_hidden(part) for part in path.parent.parts)
     ]
     return TarIndex.of([member for _, member in images], [folder for folder, _ in images])
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from timm.data.config import resolve_data_config
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.data.transforms_factory import transforms_imagenet_eval, transforms_imagenet_train
@@ -61,14 +62,20 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Preprocessing":
         """Raises ``UsageError`` for unknown and missing keys and invalid values."""
+        if not isinstance(data, Mapping):
+            raise UsageError(f"Preprocessing is a mapping (resolution, mean, std, ...), got {data!r:.60}.")
         known = {field.name for field in fields(cls)}
         for key in data:
             if key not in known:
                 raise UsageError(f"Preprocessing has no setting {key!r}; {nearest(key, known)}")
         if "resolution" not in data:
             raise UsageError(f"Preprocessing needs resolution (pixels), got only {sorted(data)}.")
-        triples = {key: tuple(data[key]) for key in ("mean", "std") if key in data}
-        return cls(**{**data, **triples})
+        try:
+            return TypeAdapter(cls).validate_python(dict(data))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise UsageError(f"Preprocessing: {name}: {first['msg']}, got {first['input']!r:.60}.") from error
 
     @classmethod
     def from_timm(cls, source: nn.Module | Mapping[str, Any], resolution: int | None = None) -> "Preprocessing":

@@ -11,8 +11,10 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from distilnas.data.archives import Member, TarIndex, read_tars, tar_members
 from distilnas.data.checking import Splits, checked_splits, numbered, readable, some
-from distilnas.data.folders import TEST_NAMES, split_folders
+from distilnas.data.decoding import MAX_PIXELS
+from distilnas.data.folders import split_folders
 from distilnas.data.imageset import ImageSet
+from distilnas.data.names import part_of
 from distilnas.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LIST = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _LARGEST_LABEL = 2**20
+_MOST_SHARDS = 100_000
 
 
 def read_wds(
@@ -29,6 +32,7 @@ def read_wds(
     label_key: str | None = None,
     max_bad_share: float = 0.05,
     check: str = "auto",
+    max_pixels: int = MAX_PIXELS,
 ) -> Splits:
     """Read the shards that ``path`` names: a folder, or a pattern such as ``train-{000..146}.tar`` or ``train-*.tar``.
 
@@ -46,7 +50,7 @@ def read_wds(
             raise UsageError(f"Test shards are given twice: in {path} and as {test_path}. Leave out test_path.")
         test_shards = _shards(str(test_path))[0]
     train, test = (
-        readable(_read(name, shards, label_key), check, max_bad_share) if shards else None
+        readable(_read(name, shards, label_key), check, max_bad_share, max_pixels) if shards else None
         for name, shards in (("train", train_shards), ("test", test_shards))
     )
     assert train is not None
@@ -82,8 +86,9 @@ def _in_folder(folder: Path) -> list[Path]:
 def _by_name(shards: list[Path]) -> tuple[list[Path], list[Path]]:
     """Shards of training and of test where words of the names tell them apart, as in ``imagenet1k-train-0001.tar``."""
     words = {shard: set(re.split(r"[^a-z]+", shard.stem.lower())) for shard in shards}
-    train = [shard for shard in shards if "train" in words[shard]]
-    test = [shard for shard in shards if words[shard] & set(TEST_NAMES)]
+    parts = {shard: {part_of(word) for word in words[shard]} for shard in shards}
+    train = [shard for shard in shards if "train" in parts[shard]]
+    test = [shard for shard in shards if "test" in parts[shard] and shard not in train]
     return (train, test) if train and test else (shards, [])
 
 
@@ -108,6 +113,8 @@ def _expanded(pattern: str) -> list[Path]:
 def _without_braces(pattern: str) -> list[str]:
     if match := _RANGE.search(pattern):
         first, last = match.groups()
+        if int(last) - int(first) >= _MOST_SHARDS:
+            raise UsageError(f"A pattern names at most {_MOST_SHARDS:,} shards; {pattern} names more. Correct it.")
         choices = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
     elif match := _LIST.search(pattern):
         choices = match.group(1).split(",")

@@ -4,7 +4,6 @@ Parameter names are timm's (``conv_stem bn1 blocks.S.I... conv_head bn2 classifi
 and so are the methods: ``forward_features``, ``forward_head``, ``reset_classifier``, ``features_only`` and the rest.
 """
 
-import itertools
 from typing import Any
 
 from timm.layers import create_classifier
@@ -13,8 +12,8 @@ from timm.models._efficientnet_builder import efficientnet_init_weights
 from timm.models.efficientnet import EfficientNet
 from torch import nn
 
-from distilnas.blocks import NormLayer, conv_norm_act, make_layer
-from distilnas.space import Architecture, Op
+from distilnas.blocks import NormLayer, Parts, block_kind
+from distilnas.space import Architecture
 
 
 class StudentNet(EfficientNet):
@@ -35,28 +34,22 @@ class StudentNet(EfficientNet):
         global_pool: str = "avg",
     ) -> None:
         nn.Module.__init__(self)  # EfficientNet's own constructor would build from its block strings
-        stem, head = architecture.stem, architecture.head
         self.architecture = architecture
         self.student_config: dict[str, Any] = {}  # filled by load_student
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
         self.grad_checkpointing = False
-        self.conv_stem, self.bn1 = conv_norm_act(
-            in_chans, stem.width, kernel=3, stride=stem.stride, act=stem.act, norm_layer=norm_layer
-        )
-        stages = _stages(architecture)
-        self.blocks = nn.Sequential(*_build_stages(stages, stem.width, norm_layer, drop_path_rate))
-        self.feature_info = _feature_info(architecture, stages)
+        parts = _build(architecture, in_chans, norm_layer, drop_path_rate)
+        self.conv_stem, self.bn1 = parts[0].stem or (nn.Identity(), nn.Identity())
+        self.blocks = nn.Sequential(*(stage for part in parts for stage in part.stages))
+        self.feature_info = _feature_info(architecture)
         self.stage_ends = [info["stage"] for info in self.feature_info]
-        last = architecture.blocks[-1].width
-        self.conv_head, self.bn2 = conv_norm_act(
-            last, head.width, kernel=1, stride=1, act=head.act, norm_layer=norm_layer
-        )
-        self.num_features = head.width
-        pool, classifier = create_classifier(head.width, num_classes, pool_type=global_pool)  # type: ignore[misc]
+        self.conv_head, self.bn2 = parts[-1].head or (nn.Identity(), nn.Identity())
+        self.num_features = architecture.blocks[-1].out
+        pool, classifier = create_classifier(self.num_features, num_classes, pool_type=global_pool)  # type: ignore[misc]
         self.global_pool, self.classifier = pool, classifier
-        self.head_hidden_size = head.width * self.global_pool.feat_mult()
+        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
         efficientnet_init_weights(self)
 
 
@@ -72,7 +65,7 @@ def distilnas_student(pretrained: bool = False, *, architecture: Architecture | 
         architecture = Architecture.parse(architecture)
     features = {
         "feature_cls": "getter",
-        "out_indices": tuple(range(len(_feature_info(architecture, _stages(architecture))))),
+        "out_indices": tuple(range(len(_feature_info(architecture)))),
     }
     return build_model_with_cfg(
         StudentNet,
@@ -84,44 +77,29 @@ def distilnas_student(pretrained: bool = False, *, architecture: Architecture | 
     )
 
 
-_Layer = tuple[Op, int, int]  # op, output width, stride
-
-
-def _stages(architecture: Architecture) -> list[list[_Layer]]:
-    """Stages as lists of layers; the stem's fixed layers, where there are any, are the first stage."""
-    fixed = [(layer.op, layer.width, layer.stride) for layer in architecture.stem.layers]
-    searched = [
-        [(op, block.width, block.stride if i == 0 else 1) for i, op in enumerate(block.ops)]
-        for block in architecture.blocks
-    ]
-    return [fixed, *searched] if fixed else searched
-
-
-def _build_stages(
-    stages: list[list[_Layer]], in_width: int, norm_layer: NormLayer, drop_path_rate: float
-) -> list[nn.Module]:
-    total = sum(map(len, stages))
-    index = itertools.count()
-    built = []
-    for stage in stages:
-        layers = []
-        for op, width, stride in stage:
-            drop_path = drop_path_rate * next(index) / total
-            layers.append(make_layer(op, in_width, width, stride, norm_layer=norm_layer, drop_path=drop_path))
-            in_width = width
-        built.append(nn.Sequential(*layers))
+def _build(architecture: Architecture, in_chans: int, norm_layer: NormLayer, drop_path_rate: float) -> list[Parts]:
+    """The modules block by block; stochastic depth grows from layer to layer."""
+    total = sum(block.droppable for block in architecture.blocks)
+    drop_paths = (drop_path_rate * index / total for index in range(total))
+    built, width = [], in_chans
+    for block in architecture.blocks:
+        built.append(block_kind(block.kind).build(block, width, norm_layer=norm_layer, drop_paths=drop_paths))
+        width = block.out
     return built
 
 
-def _feature_info(architecture: Architecture, stages: list[list[_Layer]]) -> list[dict[str, Any]]:
+def _feature_info(architecture: Architecture) -> list[dict[str, Any]]:
     """timm's record of where the resolution changes: the last stage before each change (0 is the stem convolution)."""
-    infos = [{"stage": 0, "num_chs": architecture.stem.width, "reduction": architecture.stem.stride, "module": "bn1"}]
-    for number, stage in enumerate(stages, start=1):
-        reduction = infos[-1]["reduction"]
-        for _, _, stride in stage:
-            reduction *= stride
-        info = {"stage": number, "num_chs": stage[-1][1], "reduction": reduction, "module": f"blocks.{number - 1}"}
-        if reduction == infos[-1]["reduction"]:
+    infos: list[dict[str, Any]] = []
+    reduction = 1
+    if entry := architecture.blocks[0].entry:
+        width, reduction = entry
+        infos.append({"stage": 0, "num_chs": width, "reduction": reduction, "module": "bn1"})
+    stages = (stage for block in architecture.blocks for stage in block.stages)
+    for number, (width, stride) in enumerate(stages, start=1):
+        reduction *= stride
+        info = {"stage": number, "num_chs": width, "reduction": reduction, "module": f"blocks.{number - 1}"}
+        if infos and reduction == infos[-1]["reduction"]:
             infos[-1] = info
         else:
             infos.append(info)

@@ -40,7 +40,7 @@ class NetworkNames:
 
     def _regrouped(self, architecture: Architecture) -> Architecture:
         """With the block borders of the space, where that has one depth in each block."""
-        depths = [{cell.depth for cell in block.cells} for block in self._space.blocks]
+        depths = [{cell.depth for cell in block.cells} for block in self._space.body]
         if any(len(depth) > 1 for depth in depths):
             return architecture
         return regroup(architecture, [min(depth) for depth in depths])
@@ -66,7 +66,10 @@ class NetworkNames:
 
 def block_ratings(ratings: RatingTable, choices: Sequence[Choice]) -> np.ndarray:
     """(n, blocks) the rating of every network's candidates; lower is better."""
-    return np.array([[ratings.cells[b][c.cell].mean[c.path] for b, c in enumerate(choice)] for choice in choices])
+    body = len(ratings.body)
+    return np.array(
+        [[ratings.cells[b][c.cell].mean[c.path] for b, c in enumerate(choice[:body])] for choice in choices]
+    )
 
 
 def rating_sums(ratings: RatingTable, choices: Sequence[Choice]) -> np.ndarray:
@@ -83,20 +86,21 @@ def depth_scores(space: SearchSpace, choices: Sequence[Choice]) -> np.ndarray:
     """(n,) number of searched layers that are no identity: the baseline that deeper is better."""
     counts: dict[tuple[int, Candidate], int] = {}
     for b, candidate in {(b, candidate) for choice in choices for b, candidate in enumerate(choice)}:
-        ops = space.blocks[b].cells[candidate.cell].ops(candidate.path)
-        counts[b, candidate] = sum(not op.identity for op in ops)
+        spec = space.blocks[b]
+        boxes = spec.families[candidate.cell].fill(candidate.path, stride=spec.stride).boxes()
+        counts[b, candidate] = sum(not box.dashed for box in boxes if not box.group)
     return np.array([sum(counts[part] for part in enumerate(choice)) for choice in choices], dtype=np.float64)
 
 
 def _digit_choice(space: SearchSpace, name: str) -> Choice:
-    if any(len(block.cells) > 1 for block in space.blocks) or any(
-        len(ops) > 10 for block in space.blocks for ops in block.cells[0].layers
+    if any(len(block.cells) > 1 for block in space.body) or any(
+        len(ops) > 10 for block in space.body for ops in block.cells[0].layers
     ):
         raise UsageError(
             "names of digits need one cell in every block and at most ten ops; write architecture "
             "text, or name the space of such digits (--digits, in recipes digits)."
         )
-    shapes = [block.cells[0].shape for block in space.blocks]
+    shapes = [block.cells[0].shape for block in space.body]
     layers = [size for shape in shapes for size in shape]
     if len(name) != len(layers):
         raise UsageError(
@@ -109,4 +113,5 @@ def _digit_choice(space: SearchSpace, name: str) -> Choice:
             raise UsageError(f"the op index of layer {n} must be 0 to {size - 1}, got {op}.")
     ends = np.cumsum([len(shape) for shape in shapes]).tolist()
     starts = [0, *ends[:-1]]
-    return tuple(Candidate(cell=0, path=path[start:end]) for start, end in zip(starts, ends, strict=True))
+    body = tuple(Candidate(cell=0, path=path[start:end]) for start, end in zip(starts, ends, strict=True))
+    return space.with_head(body)

@@ -48,12 +48,12 @@ def _read(data: DataSettings, seed: int) -> tuple[ImageSet, ImageSet | None]:
 
 
 def _read_path(data: DataSettings, path: str) -> Splits:
-    bad: dict[str, Any] = {"check": data.check, "max_bad_share": data.max_bad_share}
+    bad: dict[str, Any] = {"check": data.check, "max_bad_share": data.max_bad_share, "max_pixels": data.max_pixels}
     match data.source:
         case "cifar10" | "cifar100":
             return read_cifar(path, data.source, label=data.label_key or "fine")
         case "tar":
-            return read_tar(path, test_path=data.test_path, **bad)
+            return read_tar(path, test_path=data.test_path, layout=data.layout, **bad)
         case "wds":
             return read_wds(path, test_path=data.test_path, label_key=data.label_key, **bad)
         case "hf":
@@ -66,7 +66,7 @@ def _read_path(data: DataSettings, path: str) -> Splits:
                 **bad,
             )
         case _:
-            return read_image_data(path, **bad)
+            return read_image_data(path, layout=data.layout, **bad)
 
 
 def describe_splits(splits: DataSplits, data: DataSettings) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """All settings of a DNA run; each step's own settings lie beside the step."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
+from distilnas.config import parse_amount
+from distilnas.data.decoding import MAX_PIXELS
 from distilnas.errors import UsageError
 from distilnas.methods.dna import DistillSettings, RateSettings
 from distilnas.networks.files import student_key
@@ -11,6 +14,7 @@ from distilnas.space import FittedSpace
 from distilnas.training import ClassifierSettings
 
 OWN = "own"
+_MOST_RANDOM = 1_000
 IDENTITY = ("seed", "data", "teacher", "space", "distill", "rate")
 
 
@@ -32,7 +36,9 @@ class DataSettings:
 
     Without test images of the source's own, or in ``test_path`` (wds, tar), ``test_fraction`` is split off. Columns or
     entries (``image_key``, ``label_key``) and splits (``train_split``, ``test_split``) have names where the source has.
-    ``check``: which images are decoded when they are listed, to leave out damaged ones (``max_bad_share`` at most).
+    ``layout`` classes: all folders are classes, even where they look like splits. An image of more than ``max_pixels``
+    counts as damaged. ``check``: which images are decoded when they are listed, to leave out damaged ones
+    (``max_bad_share`` at most).
     ``validation``: number (or share) of training images that only monitor. ``train_images``: a stratified subset of so
     many (None: all). ``resolution`` None is the teacher's own. ``cache_mb``: decode once and keep in memory up to this
     size.
@@ -54,6 +60,8 @@ class DataSettings:
     check: Literal["auto", "all", "sample", "none"] = "auto"
     max_bad_share: float = 0.05
     cache_mb: float = 2048.0
+    max_pixels: int = field(default=MAX_PIXELS, metadata={"recorded": "changed"})
+    layout: Literal["auto", "classes"] = field(default="auto", metadata={"recorded": "changed"})
 
     def __post_init__(self) -> None:
         if self.source not in ("digits", "synthetic") and not self.path:
@@ -67,6 +75,8 @@ class DataSettings:
                     f"data.{key} belongs to data.source={' or '.join(sources)}, but is given with {self.source}. "
                     "Leave it out."
                 )
+        if self.max_pixels < 1:
+            raise UsageError(f"data.max_pixels is a number of pixels, at least 1, got {self.max_pixels}.")
         if self.validation <= 0:
             raise UsageError(f"data.validation must be above 0 (a number of images or a share), got {self.validation}.")
 
@@ -146,6 +156,11 @@ class BudgetSettings:
     min_macs: str | int | None = None
     min_params: str | int | None = None
 
+    def __post_init__(self) -> None:
+        for value in (self.max_macs, self.max_params, self.min_macs, self.min_params):
+            if value is not None:
+                parse_amount(value, whole=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SolveSettings(BudgetSettings):
@@ -169,6 +184,13 @@ class RandomSettings:
     number: int = 0
     min_share: float = 0.9
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.number <= _MOST_RANDOM or not 0 <= self.min_share <= 1:
+            raise UsageError(
+                f"random.number must lie between 0 and {_MOST_RANDOM} and random.min_share between 0 and 1, got "
+                f"{self.number} and {self.min_share}."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSettings:
@@ -180,6 +202,17 @@ class RuntimeSettings:
     workers: int = 0
     threads: int | None = None
     checkpoint_seconds: float | None = 30.0
+
+    def __post_init__(self) -> None:
+        cores = os.cpu_count() or 1
+        for name, value, least in (("workers", self.workers, 0), ("threads", self.threads, 1)):
+            most = max(64, 4 * cores)
+            if value is not None and not least <= value <= most:
+                raise UsageError(
+                    f"runtime.{name} must lie between {least} and {most} on this machine of {cores} cores, got {value}."
+                )
+        if self.checkpoint_seconds is not None and self.checkpoint_seconds < 0:
+            raise UsageError(f"runtime.checkpoint_seconds must not be negative, got {self.checkpoint_seconds}.")
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

@@ -25,7 +25,7 @@ from distilnas.solve import (
     to_choice,
 )
 from distilnas.space import Architecture, Candidate, Choice, FixedLayer, SearchSpace
-from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.tables import CostTable, RatingTable, indifferent
 from distilnas.tables.csv import read_ratings
 
 SCHEMA = 1
@@ -49,10 +49,7 @@ def limits_of(settings: BudgetSettings, teacher: dict[str, int] | None) -> tuple
 
 def check_budget(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...]) -> None:
     """Raise ``InfeasibleError`` with what can be reached when no architecture keeps the limits; needs no ratings."""
-    nothing = [[np.zeros(cell.shape) for cell in block.cells] for block in space.blocks]
-    cells = tuple(tuple(CellRatings(mean=x, stderr=x, batches=x[None]) for x in block) for block in nothing)
-    ratings = RatingTable(space=space.fingerprint, metric="none", num_images=0, cells=cells)
-    reason = explain_infeasible(search_problem(space, ratings, costs), limits)
+    reason = explain_infeasible(search_problem(space, indifferent(space), costs), limits)
     if reason.conflict:
         raise InfeasibleError(reason.message())
 
@@ -94,9 +91,9 @@ def solve_table(
     return solve_run(space, read_ratings(ratings, space), costs, limits, settings.alternatives)[0]
 
 
-def read_choice(data: list[dict[str, Any]]) -> Choice:
+def read_choice(data: list[dict[str, Any]], space: SearchSpace) -> Choice:
     """The choice in a solution's JSON form."""
-    return tuple(Candidate(cell=c["cell"], path=tuple(c["path"])) for c in data)
+    return space.with_head(tuple(Candidate(cell=c["cell"], path=tuple(c["path"])) for c in data))
 
 
 def random_choices(space: SearchSpace, number: int, seed: int) -> list[Choice]:
@@ -176,12 +173,12 @@ def _draw(space: SearchSpace, rng: np.random.Generator) -> Choice:
     choice = []
     for block in space.blocks:
         position = int(rng.integers(block.num_candidates))
-        for c, cell in enumerate(block.cells):
-            if position < cell.num_paths:
-                path = np.unravel_index(position, cell.shape)
-                choice.append(Candidate(cell=c, path=tuple(int(i) for i in path)))
+        for f, family in enumerate(block.families):
+            if position < family.num_paths:
+                path = np.unravel_index(position, family.shape)
+                choice.append(Candidate(cell=f, path=tuple(int(i) for i in path)))
                 break
-            position -= cell.num_paths
+            position -= family.num_paths
     return tuple(choice)
 
 

@@ -37,9 +37,9 @@ def _shaped(space: SearchSpace, settings: SpaceSettings) -> SearchSpace:
 
 def check_fit(space: SearchSpace, teacher: Partition) -> None:
     """Raise ``UsageError`` unless every block of the space ends at the resolution of the teacher's block."""
-    if len(space.blocks) != len(teacher.taps):
+    if len(space.body) != len(teacher.taps):
         raise UsageError(
-            f"space {space.name!r} has {len(space.blocks)} blocks, the teacher {len(teacher.taps)} "
+            f"space {space.name!r} has {len(space.body)} blocks, the teacher {len(teacher.taps)} "
             f"({', '.join(tap.path for tap in teacher.taps)}); choose another space or set teacher.partition."
         )
     _, height, width = teacher.image_shape

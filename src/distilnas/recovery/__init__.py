@@ -3,7 +3,8 @@
 from distilnas.recovery.heldout import HeldOut
 from distilnas.recovery.lesson import Lesson
 from distilnas.recovery.losses import logit_divergence, relative_error
-from distilnas.recovery.probe import best_rate, probe_rate
+from distilnas.recovery.outputs import comparable
+from distilnas.recovery.probe import probe_rate
 from distilnas.recovery.recover import Recovered, recover
 from distilnas.recovery.settings import RecoverySettings
 from distilnas.recovery.student import train_student
@@ -13,7 +14,7 @@ __all__ = [
     "Lesson",
     "Recovered",
     "RecoverySettings",
-    "best_rate",
+    "comparable",
     "logit_divergence",
     "probe_rate",
     "recover",

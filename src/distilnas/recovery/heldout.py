@@ -19,6 +19,12 @@ class HeldOut:
         self._images, self._device, self._workers = images, device, workers
         self.teacher = self._logits(teacher, preprocessing)
 
+    @property
+    def ignorant(self) -> float:
+        """The divergence (nats) of the best answer that is the same for all images: the mean of the teacher's."""
+        given = self.teacher.softmax(1).mean(0, keepdim=True).log()
+        return float(logit_divergence(given.expand_as(self.teacher), self.teacher))
+
     def measure(self, model: nn.Module, preprocessing: Preprocessing) -> dict[str, float]:
         """``val_kl`` (nats), ``val_agreement`` (the same top-1 class, percent); ``val_top1`` where labels are known.
 

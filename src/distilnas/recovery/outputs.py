@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError, nearest
+from distilnas.training.evaluate import evaluating
 
 
 def check_paths(model: nn.Module, paths: Sequence[str]) -> None:
@@ -22,18 +24,42 @@ def with_outputs(model: nn.Module, paths: Sequence[str], images: Tensor) -> tupl
 
     Copies, since later layers may work in place. Raises ``UsageError`` for a module that gives out no single tensor.
     """
-    found: dict[str, Tensor] = {}
+    output, found = _outputs(model, paths, images)
+    for path in paths:
+        if not isinstance(found.get(path), Tensor):
+            what = f"gives out a {type(found[path]).__name__}" if path in found else "is not used"
+            raise UsageError(f"only tensors can be compared, but {path} of {type(model).__name__} {what}.")
+    return output, [found[path] for path in paths]
+
+
+@torch.no_grad()
+def comparable(
+    student: nn.Module, teacher: nn.Module, paths: Sequence[str], *, image: Tensor, teacher_image: Tensor | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Pairs (path, path) of those modules of both networks whose outputs have one shape.
+
+    ``image``: (1, C, H, W) for the student, and for the teacher unless there is ``teacher_image``.
+    """
+    shapes = []
+    for model, x in ((student, image), (teacher, image if teacher_image is None else teacher_image)):
+        names = dict(model.named_modules())
+        with evaluating(model):
+            _, found = _outputs(model, [path for path in paths if path in names], x)
+        shapes.append({path: value.shape for path, value in found.items() if isinstance(value, Tensor)})
+    ours, theirs = shapes
+    return tuple((path, path) for path in paths if path in ours and ours[path] == theirs.get(path))
+
+
+def _outputs(model: nn.Module, paths: Sequence[str], images: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    found: dict[str, Any] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if not isinstance(output, Tensor):
-                raise UsageError(f"only tensors can be compared, but {path} gives out a {type(output).__name__}.")
-            found[path] = output.clone()
+            found[path] = output.clone() if isinstance(output, Tensor) else output
 
         return hook
 
     with ExitStack() as hooks:
         for path in paths:
             hooks.enter_context(model.get_submodule(path).register_forward_hook(keep(path)))
-        output = model(images)
-    return output, [found[path] for path in paths]
+        return model(images), found

@@ -1,4 +1,4 @@
-"""Short trainings before the long one: what an update costs, and which learning rate does best."""
+"""Short trainings before the long one: what an update costs, and what a learning rate does."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ from distilnas.runtime import ranks
 from distilnas.training.loop import Diverged
 
 _UNTIMED, _TIMED = 2, 5  # updates
-_ENOUGH = 0.5
+_BEARABLE = 0.25
 
 
 def probe_rate(
@@ -48,18 +48,18 @@ def probe_rate(
     return {"lr": rate, **(measured if math.isfinite(measured.get("val_kl", math.inf)) else {"val_kl": None})}
 
 
-def best_rate(tried: Sequence[dict[str, Any]], before: float) -> float | None:
-    """The largest learning rate that takes away at least half as much of the divergence from the teacher as the best
-    one does; where none takes any away, the one that ends nearest; None where all diverged.
+def is_bearable(tried: dict[str, Any], *, before: float, ignorant: float) -> bool:
+    """Whether a student loses less than a quarter of what it knows of its teacher to the learning rate ``tried``.
 
-    ``before``: the divergence of the student as it came. Not the best one itself: the shorter a training, the lower the
-    rate that suits it, and a probe is a short one (measured in the guide's page on recovery).
+    Divergences: ``before`` of the student as it came, ``ignorant`` of an answer that is the same for all images.
     """
-    gains = {one["lr"]: before - one["val_kl"] for one in tried if one["val_kl"] is not None}
-    if not gains:
-        return None
-    most = max(gains.values())
-    return max(rate for rate, gain in gains.items() if gain >= (_ENOUGH * most if most > 0 else most))
+    return tried["val_kl"] is not None and tried["val_kl"] - before <= _BEARABLE * (ignorant - before)
+
+
+def least_harm(tried: Sequence[dict[str, Any]]) -> float | None:
+    """The learning rate that ends nearest to the teacher; None where all diverged."""
+    ended = [one for one in tried if one["val_kl"] is not None]
+    return min(ended, key=lambda one: one["val_kl"])["lr"] if ended else None
 
 
 def measure_timing(student: nn.Module, lesson: Lesson, settings: RecoverySettings) -> Timing:

@@ -1,6 +1,7 @@
 """A recovery from beginning to end: how long, with which learning rate, and the training itself."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -9,7 +10,7 @@ from distilnas.errors import UsageError
 from distilnas.recovery.length import Timing, probe_updates, updates_of
 from distilnas.recovery.lesson import Lesson
 from distilnas.recovery.notes import Notes
-from distilnas.recovery.probe import best_rate, measure_timing, probe_rate
+from distilnas.recovery.probe import is_bearable, least_harm, measure_timing, probe_rate
 from distilnas.recovery.settings import RecoverySettings
 from distilnas.recovery.student import Rounds, train_student, update_stream
 from distilnas.training import TrainingLog
@@ -22,7 +23,7 @@ class Recovered:
     """The recovered student in eval mode and the log of its training.
 
     ``before``: what ``Lesson.measure`` found of the student as it came. ``lr``: the learning rate; ``tried``: what
-    ``probe_rate`` found of each, nothing where there was no probe. ``updates``: of the training.
+    ``probe_rate`` found, the highest rate first; nothing where there was no probe. ``updates``: of the training.
     """
 
     model: nn.Module
@@ -48,32 +49,31 @@ def recover(
         timing = Timing(**notes.keep("timing", lambda: measure_timing(student, lesson, settings).to_dict()))
     stream = update_stream(lesson, settings)
     updates = updates_of(settings, stream.per_epoch, fit_epochs=fit_epochs, timing=timing)
-    tried = _probed(student, lesson, settings, notes, probe_updates(settings, updates))
-    lr = _chosen(settings, tried, before["val_kl"]) or settings.optim.for_batch(stream.pieces.update).lr
+    lr, tried = _choose(student, lesson, settings, notes, probe_updates(settings, updates))
+    lr = lr or settings.optim.for_batch(stream.pieces.update).lr
     trained = train_student(student, lesson, settings.at(lr), updates=updates)
     done = Rounds.of(updates, stream.per_epoch).total
     return Recovered(model=trained.model, log=trained.log, before=before, lr=lr, tried=tried, updates=done)
 
 
-def _probed(
+def _choose(
     student: nn.Module, lesson: Lesson, settings: RecoverySettings, notes: Notes, updates: int
-) -> tuple[dict[str, Any], ...]:
-    """What each rate does in so many ``updates``; nothing where there are none."""
+) -> tuple[float | None, tuple[dict[str, Any], ...]]:
+    """The highest of the rates that the student bears for so many ``updates``, and what was tried to find it.
+
+    Without probes the middle one of the rates; None where the settings have none.
+    """
+    rates = sorted(settings.rates, reverse=True)
     if not updates:
-        return ()
-    return tuple(
-        notes.keep(f"lr {rate:g}", lambda rate=rate: probe_rate(student, lesson, settings, rate, updates=updates))
-        for rate in settings.rates
-    )
-
-
-def _chosen(settings: RecoverySettings, tried: tuple[dict[str, Any], ...], before: float) -> float | None:
-    """The best of the rates tried; where none was tried the middle one; None where the settings have none."""
-    if not tried:
-        return sorted(settings.rates)[len(settings.rates) // 2] if settings.rates else None
-    best = best_rate(tried, before)
-    if best is None:
-        raise UsageError(
-            f"the training diverges with each of the learning rates {[one['lr'] for one in tried]}: set lower rates."
-        )
-    return best
+        return (rates[len(rates) // 2] if rates else None), ()
+    before, ignorant = notes.keep("before", lambda: lesson.measure(student))["val_kl"], lesson.held_out.ignorant
+    tried: list[dict[str, Any]] = []
+    for rate in rates:
+        find = partial(probe_rate, student, lesson, settings, rate, updates=updates)
+        tried.append(notes.keep(f"lr {rate:g}", find))
+        if is_bearable(tried[-1], before=before, ignorant=ignorant):
+            return rate, tuple(tried)
+    least = least_harm(tried)
+    if least is None:
+        raise UsageError(f"the training diverges with each of the learning rates {rates}: set lower rates.")
+    return least, tuple(tried)

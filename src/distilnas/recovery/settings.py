@@ -14,10 +14,11 @@ class RecoverySettings:
     times the mean relative error of the blocks' outputs, plus ``labels`` times the cross-entropy of the labels.
 
     How long: ``minutes`` in all, on the machine at hand, or ``epochs``; without both half of the teacher's own fit.
-    ``rates``: learning rates to choose among by a probe, which takes ``probe`` of the whole; one rate: no probe.
-    ``optim.lr`` counts where there are none. ``frozen_norm``: for this first share of the updates batch norm keeps the
-    statistics that the student came with. ``ema``: decay of the moving average of the weights (timm's warm-up: short
-    trainings average less); None: none. Batches as in ``ClassifierSettings``.
+    ``rates``: learning rates, of which the highest that the student bears is taken; each probe takes an equal part of
+    ``probe``, a share of the updates. One rate: no probe; none: ``optim.lr`` counts. ``frozen_norm``: for this first
+    share of the updates batch norm keeps the statistics that the student came with. ``ema``: decay of the moving
+    average of the weights (timm's warm-up: short trainings average less); None: none. Batches as in
+    ``ClassifierSettings``.
     """
 
     epochs: float | None = None
@@ -28,7 +29,7 @@ class RecoverySettings:
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     probe: float = 0.1
     augment: Augmentation = field(default_factory=Augmentation)
-    blocks: float = 1.0
+    blocks: float = 16.0
     labels: float = 0.0
     frozen_norm: float = 0.0
     ema: float | None = 0.999

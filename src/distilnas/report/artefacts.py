@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from distilnas.errors import UsageError
 from distilnas.files import read_json
+from distilnas.yaml_text import load_yaml
 
 T = TypeVar("T")
 
@@ -40,10 +40,7 @@ def read_text(path: Path) -> str | None:
 def read_config(folder: Path) -> dict[str, Any]:
     """The settings of a run as its folder keeps them; empty when it keeps none."""
     path = folder / "config.yaml"
-    try:
-        config = yaml.safe_load(read_text(path) or "") or {}
-    except yaml.YAMLError as error:
-        raise damaged(path, str(error).partition("\n")[0]) from error
+    config = load_yaml(read_text(path) or "", str(path)) or {}
     if not isinstance(config, dict):
         raise damaged(path, "a mapping of settings is needed")
     return config

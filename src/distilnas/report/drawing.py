@@ -1,11 +1,13 @@
 """An architecture as an inline SVG: layers from left to right, box height by width (channels), colour by block."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from distilnas.report.cells import draw_cells
 from distilnas.report.palette import block_colour
-from distilnas.space import Architecture
+from distilnas.space import Architecture, Box
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 _BOX, _GAP, _BLOCK_GAP, _MARGIN = 40, 5, 20, 8
@@ -25,62 +27,43 @@ def draw_layers(architecture: Architecture, *, resolution: int | None = None) ->
 
     ``resolution`` is the input's side in pixels; without it sizes are written as fractions of the input.
     """
-    pen = _Pen(architecture, resolution)
-    stem = architecture.stem
-    pen.box(
-        ("conv", "k3"), width=stem.width, stride=stem.stride, title=f"stem: 3x3 convolution to {stem.width} channels"
-    )
-    for layer in stem.layers:
-        pen.box(layer.op.words, width=layer.width, stride=layer.stride, title=f"fixed layer: {layer}")
-    pen.caption("stem", stem.out_width)
-    for b, block in enumerate(architecture.blocks):
-        for n, op in enumerate(block.ops):
-            title = f"block {b + 1}, layer {n + 1}: {op} to {block.width} channels"
-            stride = 1 if n else block.stride
-            pen.box(op.words, width=block.width, stride=stride, title=title, block=b, dashed=op.identity)
-        pen.caption(f"block {b + 1}", block.width)
-    head = architecture.head
-    pen.box(("conv", "k1"), width=head.width, stride=1, title=f"head: 1x1 convolution to {head.width} channels")
-    pen.caption("head", head.width)
+    drawn = [block.boxes() for block in architecture.blocks]
+    pen = _Pen([box.width for boxes in drawn for box in boxes], resolution)
+    for b, boxes in enumerate(drawn):
+        for group, members in itertools.groupby(boxes, key=lambda box: box.group):
+            for box in members:
+                pen.box(box, block=None if group else b)
+                last = box
+            pen.caption(group or f"block {b + 1}", last.width)
     return pen.finish()
 
 
 class _Pen:
     """Draws boxes in a row and captions below the boxes drawn since the last caption."""
 
-    def __init__(self, architecture: Architecture, resolution: int | None) -> None:
+    def __init__(self, widths: Sequence[int], resolution: int | None) -> None:
         self.svg = ET.Element("svg", {"class": "architecture", "xmlns": "http://www.w3.org/2000/svg", "role": "img"})
         ET.SubElement(self.svg, "title").text = "The student network, layer by layer"
-        widths = [architecture.stem.width, architecture.head.width, *(block.width for block in architecture.blocks)]
-        widths += [layer.width for layer in architecture.stem.layers]
         self.low, self.high = math.log(min(widths)), math.log(max(widths))
         self.resolution, self.reduction = resolution, 1
         self.x = self.group_start = float(_MARGIN)
 
-    def box(
-        self,
-        words: tuple[str, ...],
-        *,
-        width: int,
-        stride: int,
-        title: str,
-        block: int | None = None,
-        dashed: bool = False,
-    ) -> None:
-        share = (math.log(width) - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+    def box(self, box: Box, *, block: int | None) -> None:
+        """One box, in the colour of its block (from 0); None: it was not searched."""
+        share = (math.log(box.width) - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         height = _LOW + share * (_HIGH - _LOW)
         group = ET.SubElement(self.svg, "g")
-        ET.SubElement(group, "title").text = title
-        kind = "fixed" if block is None else "layer identity" if dashed else "layer"
+        ET.SubElement(group, "title").text = box.title if block is None else f"block {block + 1}, {box.title}"
+        kind = "fixed" if block is None else "layer identity" if box.dashed else "layer"
         rect = {"class": kind, "x": self.x, "y": _MIDDLE - height / 2, "width": _BOX, "height": height, "rx": 6}
         if block is not None:
             rect["style"] = f"--block: {block_colour(block)}"
         ET.SubElement(group, "rect", {key: str(value) for key, value in rect.items()})
-        for n, word in enumerate(words):
-            self._text(group, word, self.x + _BOX / 2, _MIDDLE + 4 + 15 * (n - (len(words) - 1) / 2), "op")
-        if stride > 1:
-            self._text(group, f"↓{stride}", self.x + _BOX / 2, _MIDDLE - height / 2 - 6, "stride")
-        self.reduction *= stride
+        for n, word in enumerate(box.words):
+            self._text(group, word, self.x + _BOX / 2, _MIDDLE + 4 + 15 * (n - (len(box.words) - 1) / 2), "op")
+        if box.stride > 1:
+            self._text(group, f"↓{box.stride}", self.x + _BOX / 2, _MIDDLE - height / 2 - 6, "stride")
+        self.reduction *= box.stride
         self.x += _BOX + _GAP
 
     def caption(self, name: str, width: int) -> None:

@@ -19,7 +19,6 @@ _FILTERS = (
     wording.percent,
     wording.rating,
     wording.duration,
-    wording.ops_text,
     wording.cost_name,
 )
 

@@ -69,10 +69,10 @@ class RunRecord:
                     f"{self.folder} has later steps but no space/space.json. Run `distilnas distill` on it again."
                 )
             return
-        if self.teacher and len(self.teacher.blocks) != len(self.space.blocks):
+        if self.teacher and len(self.teacher.blocks) != len(self.space.body):
             raise UsageError(
                 f"{self.folder}: the teacher has {len(self.teacher.blocks)} blocks, the space "
-                f"{len(self.space.blocks)}; both must come from one run. Run `distilnas distill` on it again."
+                f"{len(self.space.body)}; both must come from one run. Run `distilnas distill` on it again."
             )
         for table in (self.ratings, self.costs):
             if table:
@@ -146,7 +146,11 @@ def read_run(folder: Path) -> RunRecord:
     if not (folder / "run.json").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no run.json. Give the folder of a run with --run.")
     require_intact(folder)
+    space = _space(folder / "space" / "space.json")
     solved = read_part(folder / "solve" / "solution.json", Solved)
+    front = read_part(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {}
+    if space:
+        solved, front = _with_heads(space, solved, front)
     summary = read_part(folder / "summary.json", Summary)
     if summary and solved and summary.student.architecture not in (None, solved.solution.architecture):
         summary = None  # of the student before: another budget was solved since, and its student is not finished
@@ -158,13 +162,13 @@ def read_run(folder: Path) -> RunRecord:
         teacher=read_part(folder / "teacher" / "step.json", Teacher, "result"),
         teacher_history=read_part(folder / "teacher" / "history.json", History),
         network=_network(folder),
-        space=_space(folder / "space" / "space.json"),
+        space=space,
         distill=read_part(folder / "distill" / "history.json", History),
         distill_inputs=read_part(folder / "distill" / "step.json", DistillInputs, "inputs"),
         ratings=_table(folder / "rate" / "ratings.npz", RatingTable),
         costs=_table(folder / "cost" / "costs.npz", CostTable),
         solved=solved,
-        front=read_part(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {},
+        front=front,
         additivity=read_part(folder / "additivity" / "additivity.json", Additivity),
         features=read_features(folder / "features", solved.solution.architecture if solved else None),
         students=read_histories(folder / "students"),
@@ -172,6 +176,18 @@ def read_run(folder: Path) -> RunRecord:
         summary=summary,
         seconds=summary.seconds if summary else read_seconds(folder, _STEPS),
     )
+
+
+def _with_heads(
+    space: SearchSpace, solved: Solved | None, front: dict[str, tuple[FrontPoint, ...]]
+) -> tuple[Solved | None, dict[str, tuple[FrontPoint, ...]]]:
+    """Choices that an older version wrote lack the head's candidate."""
+    points = {cost: tuple(replace(p, choice=space.with_head(p.choice)) for p in found) for cost, found in front.items()}
+    if solved is None:
+        return None, points
+    alternatives = tuple(replace(s, choice=space.with_head(s.choice)) for s in solved.alternatives)
+    solution = replace(solved.solution, choice=space.with_head(solved.solution.choice))
+    return replace(solved, solution=solution, alternatives=alternatives), points
 
 
 def _network(folder: Path) -> TrainedNetwork | None:

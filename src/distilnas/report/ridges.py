@@ -7,8 +7,7 @@ import plotly.graph_objects as go
 
 from distilnas.report.palette import STUDENT, block_colour, faded
 from distilnas.report.plotting import chosen_marker, new_figure, short
-from distilnas.report.wording import ops_text
-from distilnas.space import Candidate, CellSpec
+from distilnas.space import BlockSpec, Candidate
 from distilnas.tables import CellRatings
 
 _MIN_BINS, _MAX_BINS = 12, 60
@@ -17,24 +16,22 @@ _PEAK = 0.8
 _MIDDLE = 0.25
 
 
-def block_ratings(
-    block: int, cells: Sequence[CellSpec], ratings: Sequence[CellRatings], chosen: Candidate | None
-) -> go.Figure:
-    """Ratings of the candidates of ``block`` (from 0): all of a cell of up to 64, else a histogram's outline.
+def block_ratings(number: int, block: BlockSpec, ratings: Sequence[CellRatings], chosen: Candidate | None) -> go.Figure:
+    """Ratings of the candidates of block ``number`` (from 0): all of a cell of up to 64, else a histogram's outline.
 
     Candidates without a finite rating are left out. ``chosen`` is marked with its standard error.
     """
     figure = new_figure(x="rating (lower is better)", y=None)
-    for row, (cell, table) in enumerate(zip(cells, ratings, strict=True)):
+    names = [family.name.replace("x", "×") for family in block.families]
+    for row, (name, table) in enumerate(zip(names, ratings, strict=True)):
         rated = np.sort(table.mean[np.isfinite(table.mean)])
         if rated.size:
             draw = _add_ticks if rated.size <= _FEW else _add_outline
-            draw(figure, row, _summary(cell, rated), rated, block_colour(block))
+            draw(figure, row, _summary(name, rated), rated, block_colour(number))
     if chosen is not None:
-        _add_chosen(figure, cells[chosen.cell], ratings[chosen.cell], chosen)
-    rows = [row + _MIDDLE for row in range(len(cells))]
-    names = [_name(cell) for cell in cells]
-    figure.update_yaxes(tickvals=rows, ticktext=names, range=[-0.2, len(cells)], showgrid=False)
+        _add_chosen(figure, block, ratings[chosen.cell], chosen)
+    rows = [row + _MIDDLE for row in range(len(names))]
+    figure.update_yaxes(tickvals=rows, ticktext=names, range=[-0.2, len(names)], showgrid=False)
     return figure.update_layout(showlegend=False, margin_t=8)
 
 
@@ -66,24 +63,20 @@ def _add_ticks(figure: go.Figure, row: int, summary: str, rated: np.ndarray, col
     )
 
 
-def _add_chosen(figure: go.Figure, cell: CellSpec, table: CellRatings, chosen: Candidate) -> None:
+def _add_chosen(figure: go.Figure, block: BlockSpec, table: CellRatings, chosen: Candidate) -> None:
     mean, error = float(table.mean[chosen.path]), float(table.stderr[chosen.path])
     rank = int((table.mean < mean).sum()) + 1
-    ops = ops_text(cell.ops(chosen.path))
+    filling = block.families[chosen.cell].fill(chosen.path, stride=block.stride)
     figure.add_scatter(
         x=[mean],
         y=[chosen.cell + _MIDDLE],
         error_x={"array": [error], "color": STUDENT, "thickness": 1.5, "width": 3},
         mode="markers",
         marker=chosen_marker(),
-        text=[f"chosen: {_name(cell)} {ops}<br>{mean:.4g} ± {error:.2g}, rank {rank} in its cell"],
+        text=[f"chosen: {filling.line}<br>{mean:.4g} ± {error:.2g}, rank {rank} in its cell"],
         hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _name(cell: CellSpec) -> str:
-    return f"{cell.width}×{cell.depth}"
-
-
-def _summary(cell: CellSpec, rated: np.ndarray) -> str:
-    return f"{_name(cell)}: {rated.size:,} candidates, best {rated[0]:.4g}, median {np.median(rated):.4g}"
+def _summary(name: str, rated: np.ndarray) -> str:
+    return f"{name}: {rated.size:,} candidates, best {rated[0]:.4g}, median {np.median(rated):.4g}"

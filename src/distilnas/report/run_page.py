@@ -80,7 +80,7 @@ def _tiles(run: RunRecord) -> list[Tile]:
         total = wording.count(run.space.num_candidates)
         tiles.append(Tile(label="Candidates rated", value=wording.count(run.ratings.num_rated), note=f"of {total}"))
     if run.space:
-        note = f"in {len(run.space.blocks)} blocks"
+        note = f"in {len(run.space.body)} blocks"
         tiles.append(Tile(label="Architectures", value=wording.count(run.space.num_architectures), note=note))
     if run.seconds:
         tiles.append(Tile(label="Time", value=wording.duration(sum(run.seconds.values())), note="all steps together"))
@@ -152,13 +152,13 @@ def _block_rows(run: RunRecord) -> list[BlockRow]:
 
 def _block_row(run: RunRecord, b: int, block: TeacherBlock) -> BlockRow:
     spec = run.space.blocks[b] if run.space else None
-    chosen = run.solution.blocks[b] if run.solution else None
+    chosen = run.solution.body[b] if run.solution else None
     return BlockRow(
         teacher=block,
         stride=spec.stride if spec else None,
-        cells=", ".join(cell.name.replace("x", "×") for cell in spec.cells) if spec else "",
+        cells=", ".join(family.name.replace("x", "×") for family in spec.families) if spec else "",
         candidates=spec.num_candidates if spec else None,
-        chosen=f"{chosen.width}×{len(chosen.ops)}" if chosen else "",
+        chosen=chosen.brief.replace("x", "×") if chosen else "",
         student_macs=_student_macs(run, b),
     )
 
@@ -166,9 +166,9 @@ def _block_row(run: RunRecord, b: int, block: TeacherBlock) -> BlockRow:
 def _student_macs(run: RunRecord, b: int) -> int | None:
     if not (run.costs and run.solution and run.solved and "macs" in run.costs.costs):
         return None
-    before = run.solution.blocks[b - 1].width if b else run.solution.stem.out_width
-    candidate = run.solved.solution.choice[b]
-    costs = run.costs.cells[b][candidate.cell].path(run.costs.in_widths[b].index(before), candidate.path)
+    widths, candidate = run.costs.in_widths[b], run.solved.solution.choice[b]
+    row = widths.index(run.solution.blocks[b - 1].out) if b else 0
+    costs = run.costs.cells[b][candidate.cell].path(row, candidate.path)
     return int(costs[run.costs.costs.index("macs")])
 
 
@@ -178,9 +178,7 @@ def _figures(run: RunRecord) -> dict[str, go.Figure]:
     if run.summary and run.summary.random:
         found["accuracy"] = figures.accuracy_by_macs(run.summary.student, run.summary.random)
     if run.distill and run.space:
-        found["distill"] = figures.loss_curves(
-            run.distill, len(run.space.blocks), wording.loss_label(run.distill_inputs)
-        )
+        found["distill"] = figures.loss_curves(run.distill, len(run.space.body), wording.loss_label(run.distill_inputs))
     if run.teacher_history or run.students:
         student = run.students.get(run.student_hash)
         random = [history for name, history in run.students.items() if name != run.student_hash]
@@ -188,9 +186,9 @@ def _figures(run: RunRecord) -> dict[str, go.Figure]:
             figure = figures.training_curves(key, label, teacher=run.teacher_history, student=student, random=random)
             found[f"training-{key}"] = figure.update_layout(showlegend=run.search)
     if run.ratings and run.space:
-        choice = run.solved.solution.choice if run.solved else (None,) * len(run.space.blocks)
-        for b, (block, table, chosen) in enumerate(zip(run.space.blocks, run.ratings.cells, choice, strict=True)):
-            found[f"ratings-{b}"] = block_ratings(b, block.cells, table, chosen)
+        choice = run.solved.solution.choice if run.solved else (None,) * len(run.space.body)
+        for b, (block, table, chosen) in enumerate(zip(run.space.body, run.ratings.body, choice, strict=False)):
+            found[f"ratings-{b}"] = block_ratings(b, block, table, chosen)
     if run.space:
         for cost, points in run.front.items():
             found[f"front-{cost}"] = figures.pareto_front(cost, points, run.space, run.solved)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from distilnas.report.read import RunRecord
 from distilnas.report.records import DistillInputs, Measured, Number, Tie
-from distilnas.space import LAYER_KINDS, Architecture, Op
+from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 MISSING = "–"
@@ -74,14 +74,9 @@ def points(student: Measured, teacher: Measured) -> str | None:
     return f"{abs(difference):.1f} points {'above' if difference > 0 else 'below'} the teacher"
 
 
-def ops_text(ops: tuple[Op, ...]) -> str:
-    """Ops of a path in one line, without their SE: ``k5e3 k3e6 id``."""
-    return " ".join("".join(word for word in op.words if word != "SE") for op in ops)
-
-
 def blocks_text(architecture: Architecture) -> tuple[str, ...]:
-    """One line per block: ``24: k5e3 k3e6``."""
-    return tuple(f"{block.width}: {ops_text(block.ops)}" for block in architecture.blocks)
+    """One line per block but the head: ``24: k5e3 k3e6``."""
+    return tuple(block.line for block in architecture.body)
 
 
 def architecture_key(architecture: AnyArchitecture | None, *, searched: bool) -> str:
@@ -101,9 +96,7 @@ def architecture_key(architecture: AnyArchitecture | None, *, searched: bool) ->
 
 def _word_keys(architecture: Architecture) -> list[str]:
     """What the words in the boxes mean, of the kinds that occur."""
-    ops = [layer.op for layer in architecture.stem.layers] + [op for block in architecture.blocks for op in block.ops]
-    used = {op.kind for op in ops}
-    return list(dict.fromkeys(key for name, kind in LAYER_KINDS.items() if name in used for key in kind.keys))
+    return list(dict.fromkeys(key for block in architecture.blocks for key in block.legend()))
 
 
 def loss_label(inputs: DistillInputs | None) -> str:

@@ -10,7 +10,7 @@ from distilnas.tables import CostTable, RatingTable
 
 
 def search_problem(space: SearchSpace, ratings: RatingTable, costs: CostTable) -> SearchProblem:
-    """The exact search over all architectures of ``space``; the stem's cost is counted with the head's.
+    """The exact search over all architectures of ``space``.
 
     Raises ``UsageError`` when a table belongs to another space.
     """
@@ -19,25 +19,19 @@ def search_problem(space: SearchSpace, ratings: RatingTable, costs: CostTable) -
     blocks = []
     for b, block in enumerate(space.blocks):
         cells = []
-        for cell, cell_ratings, cell_costs in zip(block.cells, ratings.cells[b], costs.cells[b], strict=True):
-            dense = cell_costs.dense()
+        for family, rated, counted in zip(block.families, ratings.cells[b], costs.cells[b], strict=True):
+            dense = counted.dense()
             named = {name: dense[i] for i, name in enumerate(costs.costs)}
-            cells.append(
-                CellCandidates(name=cell.name, width=cell.width, ratings=cell_ratings.mean.ravel(), costs=named)
-            )
+            cells.append(CellCandidates(name=family.name, width=family.out, ratings=rated.mean.ravel(), costs=named))
         blocks.append(BlockCandidates(name=f"block {b + 1}", in_widths=costs.in_widths[b], cells=tuple(cells)))
-    tail = {
-        name: {width: int(head[i] + costs.stem[i]) for width, head in costs.head.items()}
-        for i, name in enumerate(costs.costs)
-    }
-    return SearchProblem(blocks=tuple(blocks), tail_costs=tail)
+    return SearchProblem(blocks=tuple(blocks))
 
 
 def to_choice(space: SearchSpace, positions: Sequence[Position]) -> Choice:
     """The space's choice at the solver's positions (candidates are paths in C order)."""
     choice = []
     for block, (cell, candidate) in zip(space.blocks, positions, strict=True):
-        path = tuple(int(i) for i in np.unravel_index(candidate, block.cells[cell].shape))
+        path = tuple(int(i) for i in np.unravel_index(candidate, block.families[cell].shape))
         choice.append(Candidate(cell=cell, path=path))
     return tuple(choice)
 

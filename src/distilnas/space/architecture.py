@@ -1,116 +1,45 @@
 """An architecture: everything needed to build one network, apart from classes and resolution.
 
-Text form, one line, blocks divided by ``|`` (width/stride, then one op per layer)::
+Text form, one line, the texts of its blocks divided by ``|``; of a network of cells::
 
     stem 32/2 silu mb_k3_e1_se0.25_silu:16/1 | 24/2 mb_k5_e3_silu mb_k3_e6_silu | ... | head 1280 silu
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distilnas.errors import UsageError
-from distilnas.space.kinds import parse_op
-from distilnas.space.ops import Op, check_activation, check_positive
+from distilnas.space.families import Cell, Family, Filling, Head, Stem, parse_filling, read_filling
 
-SCHEMA = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedLayer:
-    """A layer that is not searched: op, output width, stride."""
-
-    op: Op
-    width: int
-    stride: int = 1
-
-    def __post_init__(self) -> None:
-        check_positive("layer width", self.width)
-        check_positive("layer stride", self.stride)
-
-    def __str__(self) -> str:
-        return f"{self.op}:{self.width}/{self.stride}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stem:
-    """3x3 convolution, batch norm, activation, then any fixed layers. Belongs to block 1 in the search."""
-
-    width: int
-    act: str
-    stride: int = 2
-    layers: tuple[FixedLayer, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_positive("stem width", self.width)
-        check_positive("stem stride", self.stride)
-        check_activation(self.act)
-
-    @property
-    def out_width(self) -> int:
-        """Channels that reach block 1's first searched layer."""
-        return self.layers[-1].width if self.layers else self.width
-
-    @property
-    def reduction(self) -> int:
-        """Product of all strides of the stem."""
-        total = self.stride
-        for layer in self.layers:
-            total *= layer.stride
-        return total
-
-    def __str__(self) -> str:
-        return " ".join(["stem", f"{self.width}/{self.stride}", self.act, *map(str, self.layers)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """1x1 convolution to ``width``, batch norm, activation, then pooling and classifier. Not searched."""
-
-    width: int
-    act: str
-
-    def __post_init__(self) -> None:
-        check_positive("head width", self.width)
-        check_activation(self.act)
-
-    def __str__(self) -> str:
-        return f"head {self.width} {self.act}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """One chosen block: every layer emits ``width``; the first carries ``stride``."""
-
-    width: int
-    stride: int
-    ops: tuple[Op, ...]
-
-    def __post_init__(self) -> None:
-        check_positive("block width", self.width)
-        check_positive("block stride", self.stride)
-        if not self.ops:
-            raise UsageError("a block needs at least one layer, got none.")
-
-    def __str__(self) -> str:
-        return " ".join([f"{self.width}/{self.stride}", *map(str, self.ops)])
+SCHEMA = 2
+_CELLS = 1  # the schema of networks of cells, which is as old as they are
+_INPUT = 0  # channels before the first block, which brings its own stem
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One network of a search space (or a published one). Equal text means equal network."""
+    """One network of a search space (or a published one). Equal text means equal network.
 
-    stem: Stem
-    blocks: tuple[Block, ...]
-    head: Head
+    The first block takes images, the last is a head.
+    """
+
+    blocks: tuple[Filling, ...]
 
     def __post_init__(self) -> None:
-        if not self.blocks:
-            raise UsageError("an architecture needs at least one block, got none.")
+        if len(self.blocks) < 2:
+            raise UsageError("an architecture needs at least one block and a head.")
+        for number, block in enumerate(self.blocks, start=1):
+            check_place(block, number, len(self.blocks))
 
     def __str__(self) -> str:
-        return " | ".join([str(self.stem), *map(str, self.blocks), str(self.head)])
+        return " | ".join(map(str, self.blocks))
+
+    @property
+    def body(self) -> tuple[Filling, ...]:
+        """The blocks but the head."""
+        return self.blocks[:-1]
 
     @property
     def fingerprint(self) -> str:
@@ -118,47 +47,43 @@ class Architecture:
         return hashlib.sha256(str(self).encode()).hexdigest()[:12]
 
     @property
-    def acting_layers(self) -> tuple[FixedLayer, ...]:
-        """The layers of all blocks but identities that keep width and stride, which do nothing.
+    def acting_layers(self) -> tuple[Any, ...]:
+        """The layers of the body but identities that keep width and stride, which do nothing.
 
         Architectures of one stem and head are one network, whatever their text, where these are equal.
         """
-        width = self.stem.out_width
-        found: list[FixedLayer] = []
-        for block in self.blocks:
-            for number, op in enumerate(block.ops):
-                stride = block.stride if number == 0 else 1
-                if not (op.identity and stride == 1 and width == block.width):
-                    found.append(FixedLayer(op=op, width=block.width, stride=stride))
-                width = block.width
-        return tuple(found)
+        widths = (_INPUT, *(block.out for block in self.body))
+        pairs = zip(self.body, widths, strict=False)
+        return tuple(layer for block, width in pairs for layer in block.acting(width))
 
     @property
     def depth(self) -> int:
         """Number of layers in all blocks."""
-        return sum(len(block.ops) for block in self.blocks)
+        return sum(block.depth for block in self.blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form; ``from_dict`` reads it back."""
+        """JSON form; ``from_dict`` reads it back. Networks of cells have the form of schema 1."""
+        layered = Layered.find(self)
+        if layered is None:
+            return {"schema": SCHEMA, "blocks": [block.to_dict() for block in self.blocks]}
         return {
-            "schema": SCHEMA,
-            "stem": stem_to_dict(self.stem),
-            "blocks": [{"width": b.width, "stride": b.stride, "ops": [str(op) for op in b.ops]} for b in self.blocks],
-            "head": {"width": self.head.width, "act": self.head.act},
+            "schema": _CELLS,
+            "stem": layered.stem.to_dict(),
+            "blocks": [{k: v for k, v in cell.to_dict().items() if k != "kind"} for cell in layered.cells],
+            "head": {"width": layered.head.width, "act": layered.head.act},
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Architecture":
         """Read the JSON form; raises ``UsageError`` for a newer schema or missing parts."""
-        if data.get("schema") != SCHEMA:
-            raise UsageError(f"architecture schema must be {SCHEMA}, got {data.get('schema')!r}.")
+        if data.get("schema") not in (_CELLS, SCHEMA):
+            raise UsageError(f"architecture schema must be {_CELLS} or {SCHEMA}, got {data.get('schema')!r}.")
         try:
-            blocks = tuple(
-                Block(width=b["width"], stride=b["stride"], ops=tuple(parse_op(op) for op in b["ops"]))
-                for b in data["blocks"]
-            )
-            return cls(stem=stem_from_dict(data["stem"]), blocks=blocks, head=Head(**data["head"]))
-        except (KeyError, TypeError, AttributeError) as error:
+            if data["schema"] == SCHEMA:
+                return cls(blocks=tuple(map(read_filling, data["blocks"])))
+            cells = tuple(map(Cell.from_dict, data["blocks"]))
+            return Layered(stem=Stem.from_dict(data["stem"]), cells=cells, head=Head(**data["head"])).architecture()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"not an architecture: {error}; valid: what `Architecture.to_dict` writes.") from error
 
     @classmethod
@@ -168,53 +93,57 @@ class Architecture:
         if text.startswith("{"):
             try:
                 return cls.from_dict(json.loads(text))
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f"not an architecture: broken JSON ({error}).") from error
-        parts = [part.split() for part in text.split("|")]
-        if len(parts) < 3 or parts[0][:1] != ["stem"] or parts[-1][:1] != ["head"] or not all(parts):
+        parts = [part.strip() for part in text.split("|")]
+        if len(parts) < 3 or not all(parts):
             raise UsageError(f"not an architecture: {text[:60]!r}; valid: 'stem ... | width/stride op ... | head ...'.")
+        if parts[0].split()[0] == "stem":
+            parts[:2] = [" | ".join(parts[:2])]
         try:
-            return cls(
-                stem=_parse_stem(parts[0]),
-                blocks=tuple(_parse_block(p) for p in parts[1:-1]),
-                head=Head(width=int(parts[-1][1]), act=parts[-1][2]),
-            )
+            return cls(blocks=tuple(map(parse_filling, parts)))
         except (ValueError, IndexError) as error:
             raise UsageError(f"not an architecture: {text[:60]!r} ({error}).") from error
 
 
-def stem_to_dict(stem: Stem) -> dict[str, Any]:
-    """JSON form of a stem."""
-    layers = [{"op": str(x.op), "width": x.width, "stride": x.stride} for x in stem.layers]
-    return {"width": stem.width, "stride": stem.stride, "act": stem.act, "layers": layers}
+def check_place(block: Filling | Family, number: int, count: int) -> None:
+    """Raise ``UsageError`` unless the first of ``count`` blocks takes images and the last is a head."""
+    if block.takes_images != (number == 1):
+        rule = "the first block takes images (a cell has a stem there), and no other"
+        raise UsageError(f"{rule}; block {number} is {str(block)[:60]!r}.")
+    if block.is_head != (number == count):
+        raise UsageError(f"the last block is a head, and no other; block {number} is {str(block)[:60]!r}.")
 
 
-def stem_from_dict(data: dict[str, Any]) -> Stem:
-    """Read ``stem_to_dict``; ``layers`` and ``stride`` may be left out."""
-    rest = dict(data)
-    layers = tuple(_read_layer(**layer) for layer in rest.pop("layers", ()))
-    return Stem(**rest, layers=layers)
+@dataclass(frozen=True, kw_only=True)
+class Layered:
+    """A network of cells in parts, for what is done layer by layer: ``cells`` are without the stem."""
 
+    stem: Stem
+    cells: tuple[Cell, ...]
+    head: Head
 
-def _read_layer(op: str, width: int, stride: int = 1) -> FixedLayer:
-    return FixedLayer(op=parse_op(op), width=width, stride=stride)
+    @classmethod
+    def find(cls, architecture: Architecture) -> "Layered | None":
+        """The parts, None where a block is of another kind."""
+        *body, head = architecture.blocks
+        cells = [block for block in body if isinstance(block, Cell)]
+        if len(cells) < len(body) or not isinstance(head, Head) or cells[0].stem is None:
+            return None
+        return cls(stem=cells[0].stem, cells=(replace(cells[0], stem=None), *cells[1:]), head=head)
 
+    @classmethod
+    def of(cls, architecture: Architecture) -> "Layered":
+        """The parts; raises ``UsageError`` where a block is of another kind."""
+        found = cls.find(architecture)
+        if found is None:
+            kinds = ", ".join(block.kind for block in architecture.blocks)
+            raise UsageError(f"a network of cells and a head is needed here, got blocks of kinds {kinds}.")
+        return found
 
-def _parse_size(text: str) -> tuple[int, int]:
-    width, stride = text.split("/")
-    return int(width), int(stride)
-
-
-def _parse_stem(words: list[str]) -> Stem:
-    width, stride = _parse_size(words[1])
-    layers: list[FixedLayer] = []
-    for word in words[3:]:
-        op, size = word.split(":")
-        layer_width, layer_stride = _parse_size(size)
-        layers.append(FixedLayer(op=parse_op(op), width=layer_width, stride=layer_stride))
-    return Stem(width=width, stride=stride, act=words[2], layers=tuple(layers))
-
-
-def _parse_block(words: list[str]) -> Block:
-    width, stride = _parse_size(words[0])
-    return Block(width=width, stride=stride, ops=tuple(parse_op(word) for word in words[1:]))
+    def architecture(self) -> Architecture:
+        """The network."""
+        if not self.cells:
+            raise UsageError("an architecture needs at least one block, got none.")
+        first, *rest = self.cells
+        return Architecture(blocks=(replace(first, stem=self.stem), *rest, self.head))

@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+from distilnas.space.families import CellSpec
 from distilnas.space.ops import Op
-from distilnas.space.spaces import BlockSpec, CellSpec, SearchSpace
+from distilnas.space.spaces import BlockSpec, SearchSpace
 
 
 def separate_depths(space: SearchSpace) -> SearchSpace:
@@ -18,12 +19,13 @@ def separate_depths(space: SearchSpace) -> SearchSpace:
     one to one, unless two cells of a block have a path in common and a pattern of both comes out equal: it is kept
     once. A space without such layers stays as it is.
     """
-    return replace(space, blocks=tuple(_separate(block) for block in space.blocks))
+    body = tuple(_separate(block) for block in space.body)
+    return replace(space, blocks=(*body, space.blocks[-1]))
 
 
 def _separate(block: BlockSpec) -> BlockSpec:
     cells = itertools.chain.from_iterable(map(_patterns, block.cells))
-    return replace(block, cells=tuple(dict.fromkeys(cells)))
+    return replace(block, families=tuple(dict.fromkeys(cells)))
 
 
 def _patterns(cell: CellSpec) -> Iterator[CellSpec]:

@@ -10,6 +10,8 @@ from distilnas.errors import UsageError
 
 ACTIVATIONS = ("relu", "relu6", "silu", "hard_swish", "gelu")
 
+_MOST = 1_000_000
+
 
 class LayerRules(Protocol):
     """From what a space fitted to a teacher makes the ops of a layer."""
@@ -63,9 +65,11 @@ def check_activation(name: str) -> None:
 
 
 def check_positive(what: str, value: object) -> None:
-    """Raise ``UsageError`` unless ``value`` is a whole number from 1; ``what`` names it in the message."""
+    """Raise ``UsageError`` unless ``value`` is a whole number from 1 to a million; ``what`` names it in messages."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"{what} must be a whole number from 1, got {value!r}.")
+    if value > _MOST:
+        raise UsageError(f"{what} must be at most {_MOST:,}, got {value:.3g}.")
 
 
 def check_kernel(what: str, value: int) -> None:

@@ -9,10 +9,12 @@ from typing import Any, cast
 import yaml
 
 from distilnas.errors import UsageError, nearest
-from distilnas.space.architecture import Head, Stem
+from distilnas.files import read_text
+from distilnas.space.families import CellSpec, Head, Stem
 from distilnas.space.kinds import layer_kind
 from distilnas.space.ops import Op
-from distilnas.space.spaces import BlockSpec, CellSpec, SearchSpace
+from distilnas.space.spaces import BlockSpec, SearchSpace, space_of_cells
+from distilnas.yaml_text import load_yaml
 
 _PRESETS = resources.files("distilnas.space") / "presets"
 
@@ -31,10 +33,7 @@ def preset(name: str) -> SearchSpace:
 
 def read_space(path: Path) -> SearchSpace:
     """A search space from a YAML or JSON file in the form of the presets."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read search space {path}: {error}") from error
+    data = load_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise UsageError(f"{path} is not a search space: a mapping with stem, blocks and head is needed.")
     return SearchSpace.from_dict(cast("dict[str, Any]", data))
@@ -89,9 +88,10 @@ class FittedSpace:
         strides = [r // before for r, before in zip(reductions, [stem_stride, *reductions], strict=False)]
         blocks = tuple(self._block(c, s) for c, s in zip(channels, strides, strict=True))
         stem = Stem(width=self.stem_width, stride=stem_stride, act=self.act)
-        return SearchSpace(name="fitted", stem=stem, blocks=blocks, head=Head(width=self.head_width, act=self.act))
+        head = Head(width=self.head_width, act=self.act)
+        return space_of_cells(name="fitted", stem=stem, blocks=blocks, head=head)
 
     def _block(self, channels: int, stride: int) -> BlockSpec:
         widths = sorted({round_width(channels * ratio) for ratio in self.width_ratios})
         cells = (CellSpec(width=w, layers=(self.ops(),) * d) for w in widths for d in sorted(set(self.depths)))
-        return BlockSpec(stride=stride, cells=tuple(cells))
+        return BlockSpec(stride=stride, families=tuple(cells))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from distilnas.errors import UsageError
-from distilnas.space.architecture import Architecture, Block, FixedLayer, Stem
+from distilnas.space.architecture import Architecture, Layered
+from distilnas.space.families import Cell, FixedLayer, Stem
 
 Item = TypeVar("Item")
 
@@ -38,12 +39,12 @@ def scale(architecture: Architecture, *, width: float, depth: float) -> Architec
     block's sequence of ops is stretched evenly, so its first layer keeps its op and stride. (timm repeats the ops of a
     mixed block by another rule; for blocks of one op the two agree.)
     """
-    head = replace(architecture.head, width=_round(architecture.head.width * width))
-    return Architecture(
-        stem=_scale_stem(architecture.stem, width, depth),
-        blocks=tuple(_scale_block(block, width, depth) for block in architecture.blocks),
-        head=head,
-    )
+    parts = Layered.of(architecture)
+    return Layered(
+        stem=_scale_stem(parts.stem, width, depth),
+        cells=tuple(_scale_cell(cell, width, depth) for cell in parts.cells),
+        head=replace(parts.head, width=_round(parts.head.width * width)),
+    ).architecture()
 
 
 def _scale_stem(stem: Stem, width: float, depth: float) -> Stem:
@@ -57,8 +58,8 @@ def _scale_stem(stem: Stem, width: float, depth: float) -> Stem:
     return replace(stem, width=_round(stem.width * width), layers=tuple(layers))
 
 
-def _scale_block(block: Block, width: float, depth: float) -> Block:
-    return replace(block, width=_round(block.width * width), ops=_stretch(block.ops, depth))
+def _scale_cell(cell: Cell, width: float, depth: float) -> Cell:
+    return replace(cell, width=_round(cell.width * width), ops=_stretch(cell.ops, depth))
 
 
 def _stretch(items: Sequence[Item], factor: float) -> tuple[Item, ...]:

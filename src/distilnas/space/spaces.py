@@ -1,95 +1,68 @@
-"""Search spaces: per block several cells (width and depth), per layer of a cell several ops.
+"""Search spaces: per block several families to fill it with, of which most are cells (width and depth).
 
-A *candidate* of a block is a cell and a path (one op index per layer); a *choice* is one candidate per block.
+A *candidate* of a block is a family and a path (one option per axis; of a cell, one op per layer); a *choice* is one
+candidate per block. The first block's families take images, the last block is the head.
 """
 
 import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from distilnas.errors import UsageError
-from distilnas.space.architecture import Architecture, Block, Head, Stem, stem_from_dict, stem_to_dict
-from distilnas.space.kinds import parse_op
-from distilnas.space.ops import Op, check_positive
+from distilnas.space.architecture import Architecture, check_place
+from distilnas.space.families import CellSpec, Family, Filling, Head, Path, Stem, read_family
+from distilnas.space.ops import check_positive
 
-SCHEMA = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellSpec:
-    """One width-and-depth alternative: ``layers[l]`` are the ops that may stand at layer ``l``."""
-
-    width: int
-    layers: tuple[tuple[Op, ...], ...]
-
-    def __post_init__(self) -> None:
-        check_positive("cell width", self.width)
-        if not self.layers or not all(self.layers):
-            raise UsageError(f"a cell needs at least one layer, and one op in every layer, got {self}.")
-        for ops in self.layers:
-            if len(set(ops)) != len(ops):
-                raise UsageError(f"a layer names an op twice: {[str(op) for op in ops]}.")
-
-    @property
-    def depth(self) -> int:
-        """Number of layers."""
-        return len(self.layers)
-
-    @property
-    def name(self) -> str:
-        """Width x depth, e.g. ``24x3``."""
-        return f"{self.width}x{self.depth}"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of ops per layer: the shape of this cell's arrays in rating tables."""
-        return tuple(len(ops) for ops in self.layers)
-
-    @property
-    def num_paths(self) -> int:
-        """Number of paths, exact."""
-        return math.prod(self.shape)
-
-    def ops(self, path: tuple[int, ...]) -> tuple[Op, ...]:
-        """The ops of a path."""
-        return tuple(layer[index] for layer, index in zip(self.layers, path, strict=True))
+SCHEMA = 2
+_CELLS = 1  # the schema of spaces of cells with one stem and one head, the form of the presets
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSpec:
-    """One searched block; the first layer of every cell carries ``stride``."""
+    """One block: any of ``families`` fills it, and divides the resolution by ``stride`` (in block 1 with its stem)."""
 
     stride: int
-    cells: tuple[CellSpec, ...]
+    families: tuple[Family, ...]
 
     def __post_init__(self) -> None:
         check_positive("block stride", self.stride)
-        if not self.cells:
+        if not self.families:
             raise UsageError("a block needs at least one cell, got none.")
-        if len(set(self.cells)) != len(self.cells):
-            raise UsageError(f"a block names a cell twice: {[cell.name for cell in self.cells]}.")
+        if len(set(self.families)) != len(self.families):
+            raise UsageError(f"a block names a cell twice: {[family.name for family in self.families]}.")
+        for family in self.families:
+            family.fill((0,) * len(family.shape), stride=self.stride)
 
     @property
     def num_candidates(self) -> int:
-        """Paths of all cells."""
-        return sum(cell.num_paths for cell in self.cells)
+        """Paths of all families."""
+        return sum(family.num_paths for family in self.families)
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Distinct widths that the block can emit, ascending."""
-        return tuple(sorted({cell.width for cell in self.cells}))
+        return tuple(sorted({family.out for family in self.families}))
+
+    @property
+    def cells(self) -> tuple[CellSpec, ...]:
+        """The families, which must all be cells: for what is done layer by layer. Raises ``UsageError`` else."""
+        cells = tuple(family for family in self.families if isinstance(family, CellSpec))
+        if len(cells) < len(self.families):
+            kinds = ", ".join(dict.fromkeys(family.kind for family in self.families))
+            raise UsageError(f"a block of cells is needed here, got one with families of kinds {kinds}.")
+        return cells
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A cell (index within its block) and one op index per layer."""
+    """``cell``: index of a family within its block; ``path``: one option per axis of it."""
 
     cell: int
-    path: tuple[int, ...]
+    path: Path
 
     def __post_init__(self) -> None:
         if self.cell < 0 or min(self.path, default=0) < 0:
@@ -101,59 +74,59 @@ Choice = tuple[Candidate, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """Stem, searched blocks, head."""
+    """Blocks in order: those that imitate a teacher's (``body``), then the head."""
 
     name: str
-    stem: Stem
     blocks: tuple[BlockSpec, ...]
-    head: Head
 
     def __post_init__(self) -> None:
-        if not self.blocks:
+        if len(self.blocks) < 2:
             raise UsageError(f"search space {self.name!r} has no blocks.")
+        for number, block in enumerate(self.blocks, start=1):
+            for family in block.families:
+                check_place(family, number, len(self.blocks))
+
+    @property
+    def body(self) -> tuple[BlockSpec, ...]:
+        """The blocks but the head."""
+        return self.blocks[:-1]
 
     @property
     def num_architectures(self) -> int:
-        """Exact size: the product over blocks of the sum over cells of the product over layers."""
+        """Exact size: the product over blocks of the sum over families of the product over axes."""
         return math.prod(block.num_candidates for block in self.blocks)
 
     @property
     def num_candidates(self) -> int:
-        """Candidates of all blocks: what a complete rating has to rate."""
-        return sum(block.num_candidates for block in self.blocks)
+        """Candidates of the body's blocks: what a complete rating has to rate."""
+        return sum(block.num_candidates for block in self.body)
 
     @property
     def reductions(self) -> tuple[int, ...]:
-        """Input resolution over output resolution after each block."""
-        return tuple(
-            itertools.accumulate((b.stride for b in self.blocks), lambda a, b: a * b, initial=self.stem.reduction)
-        )[1:]
+        """Input resolution over output resolution after each block of the body."""
+        return tuple(itertools.accumulate((b.stride for b in self.body), lambda a, b: a * b))
 
-    def in_widths(self, block: int) -> tuple[int, ...]:
-        """Widths that may enter a block: the stem's for the first, else what the previous block can emit."""
-        return (self.stem.out_width,) if block == 0 else self.blocks[block - 1].widths
+    def in_widths(self, block: int, in_chans: int = 3) -> tuple[int, ...]:
+        """Widths that may enter a block: the images' channels the first, else what the previous block can emit."""
+        return (in_chans,) if block == 0 else self.blocks[block - 1].widths
 
     def architecture(self, choice: Choice) -> Architecture:
         """The network of a choice; raises ``UsageError`` when the choice does not belong to this space."""
         try:
             blocks = tuple(
-                Block(width=spec.cells[c.cell].width, stride=spec.stride, ops=spec.cells[c.cell].ops(c.path))
+                spec.families[c.cell].fill(c.path, stride=spec.stride)
                 for spec, c in zip(self.blocks, choice, strict=True)
             )
         except (IndexError, ValueError) as error:
             raise UsageError(f"choice {choice} is not in space {self.name!r}.") from error
-        return Architecture(stem=self.stem, blocks=blocks, head=self.head)
+        return Architecture(blocks=blocks)
 
     def choice_of(self, architecture: Architecture) -> Choice:
         """The choice that gives ``architecture``; raises ``UsageError`` naming the first part that does not fit."""
-        if (architecture.stem, architecture.head) != (self.stem, self.head):
-            raise UsageError(
-                f"stem or head of the architecture differ from space {self.name!r}: {self.stem}; {self.head}."
-            )
         if len(architecture.blocks) != len(self.blocks):
-            raise UsageError(f"space {self.name!r} has {len(self.blocks)} blocks, got {len(architecture.blocks)}.")
-        pairs = enumerate(zip(self.blocks, architecture.blocks, strict=True))
-        return tuple(_find_candidate(i, spec, block) for i, (spec, block) in pairs)
+            raise UsageError(f"space {self.name!r} has {len(self.body)} blocks, got {len(architecture.body)}.")
+        pairs = enumerate(zip(self.blocks, architecture.blocks, strict=True), start=1)
+        return tuple(_find_candidate(number, spec, block) for number, (spec, block) in pairs)
 
     def contains(self, architecture: Architecture) -> bool:
         """Whether some choice gives ``architecture``."""
@@ -163,18 +136,23 @@ class SearchSpace:
             return False
         return True
 
+    def with_head(self, choice: Choice) -> Choice:
+        """``choice``, which may lack the head's candidate where there is one only, as runs of schema 1 wrote it."""
+        one_short = len(choice) == len(self.body) and self.blocks[-1].num_candidates == 1
+        return (*choice, Candidate(cell=0, path=())) if one_short else choice
+
     def single_cell(self) -> "SearchSpace":
         """This space with one cell a block, the widest and of those the deepest: only ops are searched."""
-        blocks = tuple(replace(b, cells=(max(b.cells, key=lambda c: (c.width, c.depth)),)) for b in self.blocks)
-        return replace(self, blocks=blocks)
+        body = tuple(replace(b, families=(max(b.cells, key=lambda c: (c.width, c.depth)),)) for b in self.body)
+        return replace(self, blocks=(*body, self.blocks[-1]))
 
     def choices(self) -> Iterator[Choice]:
         """All choices in lexicographic order; only for small spaces."""
         per_block = [
             [
-                Candidate(cell=c, path=path)
-                for c, cell in enumerate(b.cells)
-                for path in itertools.product(*map(range, cell.shape))
+                Candidate(cell=f, path=path)
+                for f, family in enumerate(b.families)
+                for path in itertools.product(*map(range, family.shape))
             ]
             for b in self.blocks
         ]
@@ -187,21 +165,21 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form; ``from_dict`` reads it back."""
+        """JSON form; ``from_dict`` reads it back. Spaces of cells with one stem and one head have that of schema 1."""
+        frame = find_frame(self)
+        if frame is None:
+            blocks = [{"stride": b.stride, "families": [f.to_dict() for f in b.families]} for b in self.blocks]
+            return {"schema": SCHEMA, "name": self.name, "blocks": blocks}
+        stem, head = frame
         return {
-            "schema": SCHEMA,
+            "schema": _CELLS,
             "name": self.name,
-            "stem": stem_to_dict(self.stem),
+            "stem": stem.to_dict(),
             "blocks": [
-                {
-                    "stride": b.stride,
-                    "cells": [
-                        {"width": c.width, "layers": [[str(op) for op in ops] for ops in c.layers]} for c in b.cells
-                    ],
-                }
-                for b in self.blocks
+                {"stride": block.cells[0].first_stride(block.stride), "cells": list(map(_plain_cell, block.cells))}
+                for block in self.body
             ],
-            "head": {"width": self.head.width, "act": self.head.act},
+            "head": {"width": head.width, "act": head.act},
         }
 
     @classmethod
@@ -211,34 +189,65 @@ class SearchSpace:
         Short form: ``ops`` at the top (or in a block) is the op list of every layer, and a cell is
         ``{width, depth}``; a cell with ``layers`` lists its ops layer by layer.
         """
-        if data.get("schema") != SCHEMA:
-            raise UsageError(f"search space schema must be {SCHEMA}, got {data.get('schema')!r}.")
+        if data.get("schema") not in (_CELLS, SCHEMA):
+            raise UsageError(f"search space schema must be {_CELLS} or {SCHEMA}, got {data.get('schema')!r}.")
         try:
-            blocks = tuple(_read_block(block, data.get("ops")) for block in data["blocks"])
-            return cls(name=data["name"], stem=stem_from_dict(data["stem"]), blocks=blocks, head=Head(**data["head"]))
-        except (KeyError, TypeError, AttributeError) as error:
+            if data["schema"] == SCHEMA:
+                return cls(name=data["name"], blocks=tuple(map(_read_block, data["blocks"])))
+            blocks = [_read_cells(block, data.get("ops")) for block in data["blocks"]]
+            stem, head = Stem.from_dict(data["stem"]), Head.from_dict(data["head"])
+            return space_of_cells(name=data["name"], stem=stem, blocks=blocks, head=head)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"not a search space: {error}; see the presets for the form.") from error
 
 
-def _read_block(block: dict[str, Any], default_ops: list[str] | None) -> BlockSpec:
+def space_of_cells(*, name: str, stem: Stem, blocks: Sequence[BlockSpec], head: Head) -> SearchSpace:
+    """The space of blocks of cells after one stem and before one head; ``blocks`` are without the stem's stride."""
+    if not blocks:
+        raise UsageError(f"search space {name!r} has no blocks.")
+    opening = tuple(replace(cell, stem=stem) for cell in blocks[0].cells)
+    first = BlockSpec(stride=blocks[0].stride * stem.reduction, families=opening)
+    return SearchSpace(name=name, blocks=(first, *blocks[1:], BlockSpec(stride=1, families=(head,))))
+
+
+def find_frame(space: SearchSpace) -> tuple[Stem, Head] | None:
+    """Stem and head of a space of cells that has one of each; None for another."""
+    families = [family for block in space.body for family in block.families]
+    if not all(isinstance(family, CellSpec) for family in families):
+        return None
+    stems = {cell.stem for cell in space.blocks[0].cells}
+    heads = set(space.blocks[-1].families)
+    stem, head = stems.pop(), heads.pop()
+    alone = not stems and not heads
+    return (stem, head) if alone and stem is not None and isinstance(head, Head) else None
+
+
+def frame_of(space: SearchSpace, what: str) -> tuple[Stem, Head]:
+    """Stem and head; raises ``UsageError`` saying that ``what`` needs one of each."""
+    frame = find_frame(space)
+    if frame is None:
+        raise UsageError(f"{what} needs a space of cells with one stem and one head; {space.name!r} is none.")
+    return frame
+
+
+def _plain_cell(cell: CellSpec) -> dict[str, Any]:
+    return {key: value for key, value in cell.without_stem().to_dict().items() if key != "kind"}
+
+
+def _read_block(data: dict[str, Any]) -> BlockSpec:
+    return BlockSpec(stride=data["stride"], families=tuple(map(read_family, data["families"])))
+
+
+def _read_cells(block: dict[str, Any], default_ops: list[str] | None) -> BlockSpec:
     ops = block.get("ops", default_ops)
-    cells: list[CellSpec] = []
-    for cell in block["cells"]:
-        layers = cell.get("layers") or ([ops] * cell["depth"] if ops else None)
-        if not layers:
-            raise UsageError(f"cell {cell} has neither layers nor a list of ops to draw from.")
-        cells.append(
-            CellSpec(width=cell["width"], layers=tuple(tuple(parse_op(op) for op in layer) for layer in layers))
-        )
-    return BlockSpec(stride=block["stride"], cells=tuple(cells))
+    cells = tuple(CellSpec.from_dict({"ops": ops} | cell) for cell in block["cells"])
+    return BlockSpec(stride=block["stride"], families=cells)
 
 
-def _find_candidate(index: int, spec: BlockSpec, block: Block) -> Candidate:
-    if spec.stride == block.stride:
-        for c, cell in enumerate(spec.cells):
-            fits = cell.width == block.width and cell.depth == len(block.ops)
-            if fits and all(op in layer for op, layer in zip(block.ops, cell.layers, strict=True)):
-                path = tuple(layer.index(op) for op, layer in zip(block.ops, cell.layers, strict=True))
-                return Candidate(cell=c, path=path)
-    cells = ", ".join(cell.name for cell in spec.cells)
-    raise UsageError(f"block {index + 1} ({block}) is none of the space's: stride {spec.stride}, cells {cells}.")
+def _find_candidate(number: int, spec: BlockSpec, block: Filling) -> Candidate:
+    for f, family in enumerate(spec.families):
+        path = family.path_of(block, stride=spec.stride)
+        if path is not None:
+            return Candidate(cell=f, path=path)
+    names = ", ".join(family.name for family in spec.families)
+    raise UsageError(f"block {number} ({block}) is none of the space's: stride {spec.stride}, cells {names}.")

@@ -22,9 +22,9 @@ import torch
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 
-from distilnas.blocks import conv_norm_act, make_layer
+from distilnas.blocks import make_layer, make_stem
 from distilnas.runtime.seeds import derive_seed
-from distilnas.space import CellSpec, SearchSpace
+from distilnas.space import CellSpec, SearchSpace, frame_of
 
 Adapters = Literal["project", "linear", "absorb"]
 batch_norm = partial(nn.BatchNorm2d, track_running_stats=False)
@@ -97,11 +97,14 @@ def build_supernet(
     all.
     """
     blocks, record = [], []
-    for index, spec in enumerate(space.blocks):
+    for index, spec in enumerate(space.body):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, index))
             entry, in_width = _entry(space, index, channels, adapters, in_chans)
-            cells = [SuperCell(cell, in_width, spec.stride, channels[index], adapters) for cell in spec.cells]
+            cells = [
+                SuperCell(cell, in_width, cell.first_stride(spec.stride), channels[index], adapters)
+                for cell in spec.cells
+            ]
             block = SuperBlock(entry, cells)
             efficientnet_init_weights(block)
             _start_exits(cells)
@@ -131,12 +134,8 @@ def _entry(
 ) -> tuple[nn.Module, int]:
     """Entry module of a block and the width it hands to the cells."""
     if index == 0:
-        stem, width = space.stem, space.stem.width
-        modules = [*conv_norm_act(in_chans, width, kernel=3, stride=stem.stride, act=stem.act, norm_layer=batch_norm)]
-        for layer in stem.layers:
-            modules.append(make_layer(layer.op, width, layer.width, layer.stride, norm_layer=batch_norm))
-            width = layer.width
-        return nn.Sequential(*modules), width
+        stem, _ = frame_of(space, "the supernet")
+        return make_stem(stem, in_chans, norm_layer=batch_norm), stem.out_width
     width = channels[index - 1] if adapters == "absorb" else max(space.in_widths(index))
     if width == channels[index - 1]:
         return nn.Identity(), width

@@ -13,34 +13,34 @@ from distilnas.tables.ratings import CellRatings, RatingTable
 
 
 def scaled(table: RatingTable, weights: Sequence[float] | np.ndarray) -> RatingTable:
-    """The table with each block's ratings, errors and batch values times its weight.
+    """The table with each rated block's ratings, errors and batch values times its weight.
 
     Its settings tell the product of all ``block_weights`` so far. Raises ``UsageError`` unless there is one finite
     weight from 0 for each block, not all 0.
     """
     weights = np.asarray(weights, dtype=np.float64)
     if (
-        weights.shape != (len(table.cells),)
+        weights.shape != (len(table.body),)
         or not np.isfinite(weights).all()
         or (weights < 0).any()
         or not weights.any()
     ):
         raise UsageError(
-            f"block weights must be {len(table.cells)} finite numbers from 0, one a block and not all 0, got "
+            f"block weights must be {len(table.body)} finite numbers from 0, one a block and not all 0, got "
             f"{weights.tolist()}."
         )
     cells = tuple(
         tuple(CellRatings(mean=w * cell.mean, stderr=w * cell.stderr, batches=w * cell.batches) for cell in block)
-        for w, block in zip(weights, table.cells, strict=True)
+        for w, block in zip(weights, table.body, strict=True)
     )
     before = table.settings.get("block_weights", [1.0] * len(weights))
     settings = table.settings | {"block_weights": (weights * before).tolist()}
-    return replace(table, cells=cells, settings=settings)
+    return replace(table, cells=(*cells, table.cells[-1]), settings=settings)
 
 
 def equal_weights(table: RatingTable) -> np.ndarray:
     """The plain sum (DNA, equation 8)."""
-    return np.ones(len(table.cells))
+    return np.ones(len(table.body))
 
 
 def spread_weights(table: RatingTable) -> np.ndarray:
@@ -48,7 +48,7 @@ def spread_weights(table: RatingTable) -> np.ndarray:
 
     Raises ``UsageError`` for a block whose candidates are all rated equal.
     """
-    spreads = np.array([np.concatenate([cell.mean.ravel() for cell in block]).std() for block in table.cells])
+    spreads = np.array([np.concatenate([cell.mean.ravel() for cell in block]).std() for block in table.body])
     if not (spreads > 0).all():
         raise UsageError(
             f"the ratings of block {int(np.argmin(spreads > 0)) + 1} are all equal: they cannot be brought to one "

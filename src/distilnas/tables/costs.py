@@ -1,4 +1,4 @@
-"""The cost table: what every layer of every candidate costs, as integers."""
+"""The cost table: what every option of every family costs, as integers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +10,17 @@ from distilnas.errors import UsageError
 from distilnas.space import Choice, SearchSpace
 from distilnas.tables.files import read_arrays, write_arrays
 
-SCHEMA = 1
+SCHEMA = 2
+_STEM_AND_HEAD = 1  # the schema in which these two were arrays of their own
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CellCosts:
-    """Costs of one cell, layer by layer.
+    """Costs of one family, axis by axis (of a cell: layer by layer).
 
-    ``first``: (costs, in_widths, ops) of the first layer, which depends on the width the previous block emits.
-    ``rest``: for each later layer (costs, ops).
+    ``first``: (costs, in_widths, options) of the first axis, which depends on the width the previous block emits, with
+    what is always there (a stem); one option where the family has no axis. ``rest``: for each later axis (costs,
+    options).
     """
 
     first: np.ndarray
@@ -34,35 +36,32 @@ class CellCosts:
     def path(self, in_width: int, path: tuple[int, ...]) -> np.ndarray:
         """Costs (costs,) of one path for the incoming width of index ``in_width``."""
         later = (layer[:, op] for layer, op in zip(self.rest, path[1:], strict=True))
-        return sum(later, start=self.first[:, in_width, path[0]])
+        return sum(later, start=self.first[:, in_width, path[0] if path else 0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CostTable:
     """Costs of a search space at one resolution and number of classes.
 
-    ``costs`` names the costs in the order of every array's first axis. ``stem`` (costs,) is always paid, ``head`` maps
-    the last block's width to (costs,), ``cells[block][cell]`` hold the searched layers, ``in_widths[block]`` the widths
-    that index their second axis.
+    ``costs`` names the costs in the order of every array's first axis. ``cells[block][family]`` hold the candidates of
+    all blocks, the head's among them, ``in_widths[block]`` the widths that index their second axis.
     """
 
     space: str
     costs: tuple[str, ...]
     in_widths: tuple[tuple[int, ...], ...]
-    stem: np.ndarray
-    head: dict[int, np.ndarray]
     cells: tuple[tuple[CellCosts, ...], ...]
     settings: dict[str, Any] = field(default_factory=dict)
 
     def total(self, space: SearchSpace, choice: Choice) -> dict[str, int]:
         """Costs of the whole network of ``choice``: the sum along the chain of blocks."""
         self.check(space)
-        total = self.stem.copy()
-        width = space.stem.out_width
+        if len(choice) != len(space.blocks):
+            raise UsageError(f"a choice of space {space.name!r} has {len(space.blocks)} candidates, got {len(choice)}.")
+        total = np.zeros(len(self.costs), dtype=np.int64)
         for b, candidate in enumerate(choice):
+            width = space.blocks[b - 1].families[choice[b - 1].cell].out if b else self.in_widths[0][0]
             total += self.cells[b][candidate.cell].path(self.in_widths[b].index(width), candidate.path)
-            width = space.blocks[b].cells[candidate.cell].width
-        total += self.head[width]
         return {name: int(value) for name, value in zip(self.costs, total, strict=True)}
 
     def check(self, space: SearchSpace) -> None:
@@ -74,8 +73,7 @@ class CostTable:
 
     def save(self, path: Path) -> None:
         """Write one .npz file; ``load`` reads it back."""
-        arrays: dict[str, np.ndarray] = {"stem": self.stem}
-        arrays |= {f"head/{width}": value for width, value in self.head.items()}
+        arrays: dict[str, np.ndarray] = {}
         for b, block in enumerate(self.cells):
             for c, cell in enumerate(block):
                 arrays[f"{b}/{c}/first"] = cell.first
@@ -93,8 +91,10 @@ class CostTable:
 
     @classmethod
     def load(cls, path: Path) -> "CostTable":
-        """Read ``save``'s file; raises ``UsageError`` for anything else."""
-        arrays, meta = read_arrays(path, kind="costs", schema=SCHEMA)
+        """Read ``save``'s file, or one of schema 1; raises ``UsageError`` for anything else."""
+        arrays, meta = read_arrays(path, kind="costs", schema=SCHEMA, older=(_STEM_AND_HEAD,))
+        if meta["schema"] == _STEM_AND_HEAD:
+            arrays, meta = _with_stem_and_head(arrays, meta)
         cells = tuple(
             tuple(
                 CellCosts(
@@ -108,8 +108,23 @@ class CostTable:
             space=meta["space"],
             costs=tuple(meta["costs"]),
             in_widths=tuple(tuple(widths) for widths in meta["in_widths"]),
-            stem=arrays["stem"],
-            head={int(key.removeprefix("head/")): value for key, value in arrays.items() if key.startswith("head/")},
             cells=cells,
             settings=meta["settings"],
         )
+
+
+def _with_stem_and_head(
+    arrays: dict[str, np.ndarray], meta: dict[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Schema 1 as schema 2: the stem's costs are part of block 1's, those of the head are a last block."""
+    last = len(meta["depths"])
+    firsts = {
+        f"0/{c}/first": arrays[f"0/{c}/first"] + arrays["stem"][:, None, None] for c in range(len(meta["depths"][0]))
+    }
+    widths = sorted(int(key.removeprefix("head/")) for key in arrays if key.startswith("head/"))
+    head = np.stack([arrays[f"head/{width}"] for width in widths], axis=1)[:, :, None]
+    in_widths = [[meta["settings"].get("in_chans", 3)], *meta["in_widths"][1:], widths]
+    return (
+        arrays | firsts | {f"{last}/0/first": head},
+        meta | {"in_widths": in_widths, "depths": [*meta["depths"], [1]]},
+    )

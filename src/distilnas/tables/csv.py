@@ -2,7 +2,7 @@
 
 Columns ``block,cell,path,rating,stderr``: block and cell count from 1 as everywhere the reader sees them, ``path`` is
 one op index (from 0) per layer, ``0-2-1``; a lower rating is better, ``stderr`` may be left out or empty. The metric,
-the number of images and the ratings batch by batch are only in the .npz form.
+the number of images and the ratings batch by batch are only in the .npz form. Heads are not rated and have no rows.
 """
 
 import csv
@@ -16,7 +16,7 @@ import numpy as np
 from distilnas.errors import UsageError
 from distilnas.files import write_text
 from distilnas.space import SearchSpace
-from distilnas.tables.ratings import CellRatings, RatingTable
+from distilnas.tables.ratings import CellRatings, RatingTable, unrated
 
 HEADER = ("block", "cell", "path", "rating", "stderr")
 _Row = dict[str, str]
@@ -35,7 +35,7 @@ def write_ratings_csv(path: Path, table: RatingTable) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
-    for b, block in enumerate(table.cells, start=1):
+    for b, block in enumerate(table.body, start=1):
         for c, cell in enumerate(block, start=1):
             for index, rating in np.ndenumerate(cell.mean):
                 error = float(cell.stderr[index])
@@ -78,13 +78,13 @@ def _rows(text: str) -> Iterator[tuple[int, _Row]]:
 
 
 def _fill(rows: list[tuple[int, _Row]], space: SearchSpace) -> tuple[tuple[CellRatings, ...], ...]:
-    means = [[np.full(cell.shape, np.nan) for cell in block.cells] for block in space.blocks]
-    errors = [[np.full(cell.shape, np.nan) for cell in block.cells] for block in space.blocks]
+    means = [[np.full(family.shape, np.nan) for family in block.families] for block in space.body]
+    errors = [[np.full(family.shape, np.nan) for family in block.families] for block in space.body]
     blocks, cells = (_from_zero(rows, column) for column in ("block", "cell"))
     for (line, row), b, c in zip(rows, blocks, cells, strict=True):
         if b >= len(means) or c >= len(means[b]):
             raise UsageError(f"line {line}: space {space.name!r} has no block {b + 1} with a cell {c + 1}.")
-        path = _path(line, row["path"], space.blocks[b].cells[c].shape)
+        path = _path(line, row["path"], space.blocks[b].families[c].shape)
         if not math.isnan(means[b][c][path]):
             raise UsageError(f"line {line} repeats path {row['path']} of block {b + 1}, cell {c + 1}.")
         means[b][c][path] = _number(line, "rating", row["rating"])
@@ -94,10 +94,11 @@ def _fill(rows: list[tuple[int, _Row]], space: SearchSpace) -> tuple[tuple[CellR
     for b, block in enumerate(means):
         for c, mean in enumerate(block):
             _check_complete(b, c, mean)
-    return tuple(
+    body = (
         tuple(CellRatings(mean=m, stderr=e, batches=np.empty((0, *m.shape))) for m, e in zip(*parts, strict=True))
         for parts in zip(means, errors, strict=True)
     )
+    return (*body, unrated((family.shape for family in space.blocks[-1].families), 0))
 
 
 def _from_zero(rows: list[tuple[int, _Row]], column: str) -> list[int]:
@@ -112,7 +113,7 @@ def _from_zero(rows: list[tuple[int, _Row]], column: str) -> list[int]:
 
 
 def _path(line: int, text: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    parts = text.split("-")
+    parts = text.split("-") if shape or text else []
     if not all(part.isdecimal() for part in parts) or len(parts) != len(shape):
         raise UsageError(f"line {line}: path must be {len(shape)} op indices such as {_example(shape)}, got {text!r}.")
     path = tuple(map(int, parts))

@@ -29,10 +29,10 @@ def with_finer(table: RatingTable, space: SearchSpace, finer: RatingTable, finer
     if table.metric != finer.metric:
         raise UsageError(f"ratings of one metric can be added, got {table.metric!r} and {finer.metric!r}.")
     parts = _parts(space, finer_space)
-    sizes = [block.cells[0].depth for block in finer_space.blocks]
-    first = tuple(Candidate(cell=0, path=(0,) * block.cells[0].depth) for block in space.blocks)
+    sizes = [block.cells[0].depth for block in finer_space.body]
+    first = tuple(Candidate(cell=0, path=(0,) * len(block.families[0].shape)) for block in space.blocks)
     blocks = []
-    for b, (block, part) in enumerate(zip(space.blocks, parts, strict=True)):
+    for b, (block, part) in enumerate(zip(space.body, parts, strict=True)):
         cells = []
         for c, cell in enumerate(block.cells):
             added = {}
@@ -42,8 +42,8 @@ def with_finer(table: RatingTable, space: SearchSpace, finer: RatingTable, finer
                 added[path] = [(f, fine[f]) for f in part]
             cells.append(_sum(table.cells[b][c], added, finer))
         blocks.append(tuple(cells))
-    settings = table.settings | {"with_finer": finer.settings | {"blocks": len(finer.cells)}}
-    return replace(table, cells=tuple(blocks), settings=settings)
+    settings = table.settings | {"with_finer": finer.settings | {"blocks": len(finer.body)}}
+    return replace(table, cells=(*blocks, table.cells[-1]), settings=settings)
 
 
 def _parts(space: SearchSpace, finer: SearchSpace) -> list[range]:
@@ -60,7 +60,7 @@ def _parts(space: SearchSpace, finer: SearchSpace) -> list[range]:
 
 def _ends(space: SearchSpace) -> list[int]:
     """After how many layers each block ends."""
-    depths = [{cell.depth for cell in block.cells} for block in space.blocks]
+    depths = [{cell.depth for cell in block.cells} for block in space.body]
     for number, found in enumerate(depths, start=1):
         if len(found) > 1:
             raise UsageError(

@@ -22,8 +22,13 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: Path, *, kind: str, schema: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what ``write_arrays`` wrote; raises ``UsageError`` when the file is damaged or of another kind or schema."""
+def read_arrays(
+    path: Path, *, kind: str, schema: int, older: tuple[int, ...] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what ``write_arrays`` wrote; raises ``UsageError`` when the file is damaged or of another kind or schema.
+
+    ``older``: schemas that are read too, as they were written.
+    """
     try:
         if path.is_file() and not zipfile.is_zipfile(path):
             raise ValueError("it is no whole .npz file")
@@ -38,8 +43,9 @@ def read_arrays(path: Path, *, kind: str, schema: int) -> tuple[dict[str, np.nda
         raise UsageError(
             f"cannot read {path}: {error}. If a step wrote it, delete it and run the step again."
         ) from error
-    if (meta.get("kind"), meta.get("schema")) != (kind, schema):
+    if meta.get("kind") != kind or meta.get("schema") not in (schema, *older):
         raise UsageError(
-            f"{path} holds {meta.get('kind')} of schema {meta.get('schema')}; {kind} of schema {schema} are needed."
+            f"{path} holds {meta.get('kind')} of schema {meta.get('schema')}; {kind} of schema "
+            f"{' or '.join(map(str, (*older, schema)))} are needed."
         )
     return arrays, meta

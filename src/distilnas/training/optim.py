@@ -1,5 +1,6 @@
 """Optimiser and learning-rate schedule settings; timm builds both."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,8 +50,19 @@ class OptimSettings:
             raise UsageError(f"unknown lr_base_scale {self.lr_base_scale!r}; {nearest(self.lr_base_scale, SCALES)}")
         if self.lr_base_size is not None and self.lr_base_size < 1:
             raise UsageError(f"lr_base_size is a number of images, at least 1, got {self.lr_base_size}.")
-        if self.lr <= 0 or not 0 <= self.warmup < 1:
+        if not 0 < self.lr < math.inf or not 0 <= self.warmup < 1:
             raise UsageError(f"lr must be positive and warmup from 0 up to 1, got {self.lr} and {self.warmup}.")
+        if self.weight_decay < 0 or not 0 <= self.momentum < 1:
+            raise UsageError(
+                "weight_decay must not be negative and momentum be from 0 up to 1, got "
+                f"{self.weight_decay} and {self.momentum}."
+            )
+        if not (0 <= self.min_lr_ratio <= 1 and self.decay > 0 and self.decay_epochs > 0):
+            raise UsageError(
+                "min_lr_ratio must be from 0 to 1, decay and decay_epochs above 0, got "
+                f"{self.min_lr_ratio}, {self.decay} and {self.decay_epochs}."
+            )
+        make_optimizer(nn.Linear(1, 1), self)  # what it refuses is refused now, not after a search
 
     def for_batch(self, size: int) -> "OptimSettings":
         """These settings for updates of ``size`` images: ``lr`` scaled, ``lr_base_size`` spent."""
@@ -83,7 +95,7 @@ def make_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
             momentum=settings.momentum,
             **extra,
         )
-    except (ValueError, AssertionError, ImportError) as error:
+    except Exception as error:  # what optimisers of many authors raise for a value or a missing package
         raise UsageError(f"optimizer {settings.optimizer!r} refuses its settings: {error}. Change them.") from error
     optimizer.register_load_state_dict_post_hook(_lay_out_as_weights)
     return optimizer

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from distilnas.runtime.seeds import derive_rng
-from distilnas.space import BlockSpec, Candidate, CellSpec, Choice, SearchSpace
+from distilnas.space import BlockSpec, Candidate, Choice, Family, SearchSpace
 
 Sampler = Callable[[SearchSpace, int, int], Choice]
 _STREAM = 2
@@ -41,24 +41,26 @@ def fair_round(space: SearchSpace) -> int:
 
 
 def _block_round(block: BlockSpec) -> int:
-    return sum(max(cell.shape) for cell in block.cells)
+    return sum(max(family.shape, default=1) for family in block.families)
 
 
 def _uniform_candidate(block: BlockSpec, rng: np.random.Generator) -> Candidate:
-    cell = int(rng.integers(len(block.cells)))
-    return Candidate(cell=cell, path=tuple(int(rng.integers(n)) for n in block.cells[cell].shape))
+    family = int(rng.integers(len(block.families)))
+    return Candidate(cell=family, path=tuple(int(rng.integers(n)) for n in block.families[family].shape))
 
 
 def _fair_candidates(block: BlockSpec, length: int, rng: np.random.Generator) -> list[Candidate]:
     """``length`` candidates: shuffled lists of those of all cells, one list after the other."""
     candidates: list[Candidate] = []
     while len(candidates) < length:
-        turn = [candidate for c, cell in enumerate(block.cells) for candidate in _fair_paths(c, cell, rng)]
+        turn = [candidate for f, family in enumerate(block.families) for candidate in _fair_paths(f, family, rng)]
         candidates.extend(turn[i] for i in rng.permutation(len(turn)))
     return candidates[:length]
 
 
-def _fair_paths(index: int, cell: CellSpec, rng: np.random.Generator) -> list[Candidate]:
+def _fair_paths(index: int, family: Family, rng: np.random.Generator) -> list[Candidate]:
     """As many as the layer with most ops has; a layer with fewer goes through them again, in the same order."""
-    columns = [np.resize(rng.permutation(n), max(cell.shape)) for n in cell.shape]
+    columns = [np.resize(rng.permutation(n), max(family.shape)) for n in family.shape]
+    if not columns:
+        return [Candidate(cell=index, path=())]
     return [Candidate(cell=index, path=tuple(map(int, path))) for path in zip(*columns, strict=True)]

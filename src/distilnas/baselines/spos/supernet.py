@@ -13,9 +13,9 @@ from timm.layers import create_classifier
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 
-from distilnas.blocks import conv_norm_act, make_layer
+from distilnas.blocks import head_convolution, make_layer, make_stem
 from distilnas.runtime.seeds import derive_seed
-from distilnas.space import CellSpec, Choice, Head, Op, SearchSpace, Stem
+from distilnas.space import CellSpec, Choice, Op, SearchSpace, frame_of
 from distilnas.supernet.supernet import batch_norm
 
 Step = tuple[int, int, int, int]
@@ -52,13 +52,17 @@ class OneShot(nn.Module):
     def __init__(self, space: SearchSpace, num_classes: int, in_chans: int) -> None:
         super().__init__()
         self.space, self.num_classes = space, num_classes
-        self.stem = _stem(space.stem, in_chans)
+        stem, head = frame_of(space, "the one-shot supernet")
+        self.stem = make_stem(stem, in_chans, norm_layer=batch_norm)
+        widths = [(stem.out_width,), *map(space.in_widths, range(1, len(space.blocks)))]
         self.blocks = nn.ModuleList(
-            nn.ModuleList(OneShotCell(cell, space.in_widths(index), spec.stride) for cell in spec.cells)
-            for index, spec in enumerate(space.blocks)
+            nn.ModuleList(OneShotCell(cell, before, cell.first_stride(spec.stride)) for cell in spec.cells)
+            for spec, before in zip(space.body, widths, strict=False)
         )
-        self.heads = nn.ModuleDict({str(width): _head(space.head, width) for width in space.blocks[-1].widths})
-        self.global_pool, self.classifier = create_classifier(space.head.width, num_classes)  # type: ignore[misc]
+        self.heads = nn.ModuleDict(
+            {str(width): nn.Sequential(*head_convolution(head, width, batch_norm)) for width in widths[-1]}
+        )
+        self.global_pool, self.classifier = create_classifier(head.width, num_classes)  # type: ignore[misc]
 
     def layer(self, step: Step, x: Tensor) -> Tensor:
         """Run one layer along one step."""
@@ -88,17 +92,3 @@ def build_one_shot(space: SearchSpace, num_classes: int, *, seed: int, in_chans:
 
 def _layer(ops: tuple[Op, ...], in_width: int, out_width: int, stride: int) -> nn.ModuleList:
     return nn.ModuleList(make_layer(op, in_width, out_width, stride, norm_layer=batch_norm) for op in ops)
-
-
-def _stem(stem: Stem, in_chans: int) -> nn.Sequential:
-    width = stem.width
-    modules = [*conv_norm_act(in_chans, width, kernel=3, stride=stem.stride, act=stem.act, norm_layer=batch_norm)]
-    for layer in stem.layers:
-        modules.append(make_layer(layer.op, width, layer.width, layer.stride, norm_layer=batch_norm))
-        width = layer.width
-    return nn.Sequential(*modules)
-
-
-def _head(head: Head, in_width: int) -> nn.Sequential:
-    modules = conv_norm_act(in_width, head.width, kernel=1, stride=1, act=head.act, norm_layer=batch_norm)
-    return nn.Sequential(*modules)

@@ -87,7 +87,7 @@ def measure_additivity(
         batch = judge.look(images, labels)
         for n, choice in enumerate(choices):
             with device.autocast():
-                output = supernet.imitate(batch.images, [(c.cell, c.path) for c in choice])[-1]
+                output = supernet.imitate(batch.images, [(c.cell, c.path) for c in choice[:-1]])[-1]
             scores[n].append(judge.scores(batch, last, [output])[0].cpu().double().numpy())
     measured = [float(judge.metric.summarise(parts).mean) for parts in scores]
     predicted = [table.total(choice) for choice in choices]

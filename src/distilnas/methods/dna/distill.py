@@ -79,7 +79,7 @@ def cell_shares(block: SuperBlock) -> np.ndarray:
     ops of one cell train as often as those of another; never where there is nothing to train."""
     entry = any(True for _ in block.entry.parameters())
     cells: list[SuperCell] = list(block.cells)  # type: ignore[arg-type]
-    turns = [max(cell.spec.shape) if entry or any(True for _ in cell.parameters()) else 0 for cell in cells]
+    turns = [max(cell.spec.shape, default=1) if entry or any(True for _ in cell.parameters()) else 0 for cell in cells]
     return np.array(turns if any(turns) else [1] * len(turns)) / (sum(turns) or len(turns))
 
 
@@ -100,7 +100,7 @@ class BlockwiseTraining:
         self.loss, self.sampler = LOSSES[settings.loss], SAMPLERS[settings.sampling]
         self.label_loss = LabelLoss(teacher, device) if settings.label_loss else None
         self.epochs, self.steps_per_epoch = loop.epochs, loop.steps_per_epoch
-        self.specs = supernet.space.blocks
+        self.specs = supernet.space.body
         indices = settings.block_indices(len(self.specs))
         self.stages = stages(settings.order, indices)
         self.blocks: dict[int, SuperBlock] = {}
@@ -174,11 +174,11 @@ class BlockwiseTraining:
 
     def paths(self, block: int, epoch: int, step: int) -> list[list[Path]]:
         """The paths of a step, cell by cell: a function of (seed, block, cell, epoch, step) alone."""
-        cells = self.specs[block].cells
+        families = self.specs[block].families
         chosen = self.chosen_cells(block, epoch, step)
         return [
-            self.sampler(cell.shape, derive_rng(self.seed, 2, epoch, step, block, c)) if c in chosen else []
-            for c, cell in enumerate(cells)
+            self.sampler(family.shape, derive_rng(self.seed, 2, epoch, step, block, c)) if c in chosen else []
+            for c, family in enumerate(families)
         ]
 
     def chosen_cells(self, block: int, epoch: int, step: int) -> set[int]:

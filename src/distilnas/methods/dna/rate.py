@@ -23,7 +23,7 @@ from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, Task
 from distilnas.supernet import SuperBlock, SuperCell, Supernet
-from distilnas.tables import RatingTable
+from distilnas.tables import RatingTable, unrated
 from distilnas.teachers import TeacherBlocks
 
 
@@ -80,11 +80,12 @@ def rate(
             blocks = range(len(supernet.blocks))
             found.append([rate_block(supernet, b, judge, batch, group, device, task) for b in blocks])
     scores = _by_cell(ranks.gather(found))
+    head = unrated((family.shape for family in supernet.space.blocks[-1].families), len(sizes))
     table = RatingTable(
         space=supernet.space.fingerprint,
         metric=settings.metric,
         num_images=sum(sizes),
-        cells=tuple(tuple(map(judge.metric.summarise, block)) for block in scores),
+        cells=(*(tuple(map(judge.metric.summarise, block)) for block in scores), head),
         settings={
             "batch_size": settings.batch_size,
             "target_std": [spread.std for spread in judge.spreads],
@@ -117,7 +118,7 @@ def rate_block(
         scores.append(judge.scores(batch, b, members))
         task.advance(len(members), note=f"block {b + 1}")
     rows = torch.cat(scores).cpu().double().numpy()  # (candidates, B), paths in C order
-    cells = supernet.space.blocks[b].cells
+    cells = supernet.space.blocks[b].families
     parts = np.split(rows, list(accumulate(cell.num_paths for cell in cells))[:-1])
     return [part.reshape(*cell.shape, -1) for part, cell in zip(parts, cells, strict=True)]
 
@@ -141,7 +142,7 @@ def walk(cell: SuperCell, entered: Tensor, device: Device) -> Iterator[tuple[Pat
 
 
 def _check_finite(table: RatingTable) -> None:
-    for b, block in enumerate(table.cells):
+    for b, block in enumerate(table.body):
         for c, cell in enumerate(block):
             bad = np.argwhere(~np.isfinite(cell.mean))
             if len(bad):

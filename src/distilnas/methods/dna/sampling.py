@@ -19,7 +19,7 @@ def fair(shape: tuple[int, ...], rng: np.random.Generator) -> list[Path]:
     Strict fairness of FairNAS. A layer with fewer ops repeats shuffled rounds of all its ops, so counts differ by at
     most 1.
     """
-    length = max(shape)
+    length = max(shape, default=1)
     columns = [np.concatenate([rng.permutation(n) for _ in range(-(-length // n))])[:length] for n in shape]
     return [tuple(int(column[i]) for column in columns) for i in range(length)]
 

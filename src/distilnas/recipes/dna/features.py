@@ -26,7 +26,7 @@ from distilnas.errors import UsageError
 from distilnas.files import write_json
 from distilnas.recipes.dna.feature_maps import Comparison
 from distilnas.recipes.dna.recipe import DNA, open_dna
-from distilnas.recipes.dna.steps import DATA, DISTILL, SOLVE, TEACHER, DnaJob, rating_batches
+from distilnas.recipes.dna.steps import DATA, DISTILL, SOLVE, SPACE, TEACHER, DnaJob, rating_batches
 from distilnas.recipes.frame import Step, drive
 from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.solving import read_choice
@@ -96,7 +96,7 @@ class Features(Step[DnaJob, None]):
         files, solution = self.asked.images, job.result(SOLVE)
         given = _read_all(files, job.preprocessing)
         sample = _rating_sample(job) if given is None else _given_sample(job, given, files)
-        inputs, found = _compare(job, read_choice(solution["choice"]), self._blocks(job), sample)
+        inputs, found = _compare(job, read_choice(solution["choice"], job.get(SPACE)), self._blocks(job), sample)
         arrays = {"inputs": _pixels(inputs, job.preprocessing)}
         record = {
             "schema": SCHEMA,
@@ -157,7 +157,7 @@ def _compare(
         images = job.device.images(images)
         with job.device.autocast():
             targets = job.get(TEACHER).features(images)
-            assembled = on_device.imitate(images, [(c.cell, c.path) for c in choice])  # type: ignore[operator]
+            assembled = on_device.imitate(images, [(c.cell, c.path) for c in choice[:-1]])  # type: ignore[operator]
             for b, comparison in found.items():
                 block: SuperBlock = supernet.blocks[b]  # type: ignore[assignment]
                 alone = block.cells[choice[b].cell](block.entry(targets[b]), choice[b].path)

@@ -43,8 +43,8 @@ def known(job: DnaJob) -> Known:
 
 def check_known(settings: Settings, found: Known, costs: CostTable) -> None:
     """Raise what is wrong with the blocks to distil and with the budgets."""
-    for block in settings.distill.block_indices(len(found.space.blocks)):
-        settings.distill.block_optim(block, len(found.space.blocks))
+    for block in settings.distill.block_indices(len(found.space.body)):
+        settings.distill.block_optim(block, len(found.space.body))
     check_budget(found.space, costs, limits_of(settings.solve, found.teacher))
 
 

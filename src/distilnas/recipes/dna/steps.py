@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from safetensors.torch import load_file, save
 
+from distilnas.checksums import read_record
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods.dna import RateSettings, distill, hold, measure_additivity, rate
@@ -174,6 +175,13 @@ class Solve(Step[DnaJob, Architecture]):
     def load(self, job: DnaJob) -> Architecture:
         return Architecture.parse(job.result(self)["architecture"])
 
+    def done(self, job: DnaJob) -> StepRecord:
+        """What is known by now to contradict the solution stands beside it."""
+        solved, held = super().done(job), read_record(job.run.folder / ADDITIVITY.name)
+        if held.get("inputs", {}).get("choice") != solved.result["choice"]:
+            return solved
+        return replace(solved, result=solved.result | {"contradicted": doubts.contradicted(held["result"])})
+
 
 class Additivity(Step[DnaJob, None]):
     """Compare rating sums with the imitation of assembled supernet paths; hold the solution against them."""
@@ -191,7 +199,7 @@ class Additivity(Step[DnaJob, None]):
         space, limits = job.get(SPACE), limits_of(job.settings.solve, job.result(TEACHER))
         drawn = random_choices(space, ADDITIVITY_SAMPLES, job.settings.seed)
         drawn += more_within(space, job.get(COST), limits, drawn, WITHIN_BUDGET, job.settings.seed)
-        choices = [read_choice(job.result(SOLVE)["choice"]), *drawn]
+        choices = [read_choice(job.result(SOLVE)["choice"], space), *drawn]
         batches = partial(rating_batches, job)
         found = measure_additivity(
             job.get(DISTILL), job.get(TEACHER), job.get(RATE), choices, batches, device=job.device

@@ -43,7 +43,7 @@ def ratings_mb(supernet: Supernet, batches: int) -> float:
             CellRatings(
                 mean=rng.random(cell.shape), stderr=rng.random(cell.shape), batches=rng.random((batches, *cell.shape))
             )
-            for cell in block.cells
+            for cell in block.families
         )
         for block in space.blocks
     )

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from distilnas.methods.dnad.costs import candidate_macs, derived_counts
 from distilnas.recipes.solving import random_choices
 from distilnas.solve import Limit, search_problem, solve, to_choice
 from distilnas.space import Architecture, Choice, SearchSpace
 from distilnas.space.darts import CellwiseGenotype, DartsArchitecture
 from distilnas.space.darts.space import DartsSpace
-from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.tables import CostTable, indifferent
 
 _DRAWS = 1000
 _MOST_AT_NODE = 2  # as many as DARTS keeps
@@ -30,7 +28,7 @@ def guess_architecture(space: SearchSpace, costs: CostTable, limits: tuple[Limit
             kept[choice] = total["macs"]
     if kept:
         return space.architecture(max(kept, key=lambda choice: kept[choice]))
-    (found,) = solve(search_problem(space, _indifferent(space), costs), limits)
+    (found,) = solve(search_problem(space, indifferent(space), costs), limits)
     return space.architecture(to_choice(space, found.positions))
 
 
@@ -61,12 +59,3 @@ def _genotypes(space: DartsSpace, resolution: int) -> Iterator[CellwiseGenotype]
         for rank in range(max(map(len, ranked)) - number + 1):
             windows = [columns[min(rank, len(columns) - number) :][:number] for columns in ranked]
             yield space.genotype([[column in window for column in range(space.columns)] for window in windows])
-
-
-def _indifferent(space: SearchSpace) -> RatingTable:
-    """Ratings that are all 0."""
-    cells = []
-    for block in space.blocks:
-        zeros = [np.zeros(cell.shape) for cell in block.cells]
-        cells.append(tuple(CellRatings(mean=x, stderr=x, batches=x[None]) for x in zeros))
-    return RatingTable(space=space.fingerprint, metric="none", num_images=0, cells=tuple(cells))

@@ -121,7 +121,7 @@ def _distill(bench: Bench, settings: Settings, search: Search) -> StepForecast:
     )
     probed = bench.measure("distill", measure, -(-size // passes))
     bench.advise("distill", probed, distill.batch_size)
-    indices = distill.block_indices(len(search.space.blocks))
+    indices = distill.block_indices(len(search.space.body))
     epochs = len(stages(distill.order, indices)) * distill.epochs
     steps = images // size
     load, start = bench.loading(distill.augment).of(steps * size, epochs)

@@ -78,7 +78,7 @@ def _stage_steps(
     with meter.peak() as peak:
         laps = meter.laps(partial(training.step, batch, stage), first=1, until=until)
         memory = peak()
-    ops = max(n for i in training.stages[stage] for cell in training.specs[i].cells for n in cell.shape)
+    ops = max(n for i in training.stages[stage] for family in training.specs[i].families for n in family.shape)
     return _Stage(first=first, ops=ops if own is not SAMPLERS["fair"] else 1, laps=laps, memory_mb=memory)
 
 

@@ -17,6 +17,7 @@ from distilnas.space.darts.text import parse_genotype
 from distilnas.space.ops import check_positive
 
 SCHEMA = 1
+_MOST_CELLS = 1_000
 STEMS = ("cifar", "imagenet")
 _HEADER = re.compile(r"darts (\w+) (\d{1,9})x(\d{1,9})( drop_unused)?", re.ASCII)
 
@@ -43,6 +44,9 @@ class DartsArchitecture:
         if self.stem not in STEMS:
             raise UsageError(f"unknown DARTS stem {self.stem!r}; {nearest(str(self.stem), STEMS)}")
         check_positive("DARTS width", self.width)
+        check_positive("number of DARTS cells", self.num_cells)
+        if self.num_cells > _MOST_CELLS:
+            raise UsageError(f"a DARTS network has at most {_MOST_CELLS:,} cells, got {self.num_cells:.3g}.")
         if self.stem == "imagenet" and self.width % 2:
             raise UsageError(f"the width of a DARTS network with the imagenet stem must be even, got {self.width}.")
         reduction_cells(self.num_cells)
@@ -130,5 +134,5 @@ def _read_json(text: str) -> dict[str, Any]:
     """The mapping in a text that starts with a brace."""
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"not an architecture: broken JSON ({error}).") from error
