@@ -18,7 +18,7 @@ from distilnas.networks import StudentNet, save_student
 from distilnas.networks.zoo import zoo_entry
 from distilnas.recipes.catalogue import load_settings, run_recipe
 from distilnas.recipes.dna.recipe import with_teacher
-from distilnas.recipes.progressive.steps import ProgressiveSettings
+from distilnas.recipes.progressive.settings import ProgressiveSettings
 from distilnas.recipes.settings import Settings, TeacherSettings
 from distilnas.recipes.spaces import resolve_space
 from distilnas.space import scale

@@ -4,10 +4,8 @@ import dataclasses
 
 import pytest
 
-from distilnas.recipes.planning import Forecast, StepForecast
-from distilnas.recipes.planning import search as planning_search
-from distilnas.recipes.planning import steps as planning_steps
-from distilnas.recipes.planning import teachers as planning_teachers
+from distilnas.recipes.planning import bench
+from distilnas.recipes.planning.forecast import Forecast, StepForecast
 from distilnas.recipes.planning.meter import Probed, Sample
 from distilnas.runtime.device import Device
 
@@ -24,11 +22,10 @@ def probed(seconds: float = 2.0, *, batch: int, memory_mb: float | None = 100.0)
 
 def fix_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     """All measurements replaced: a step of anything takes 2 s, loading and building nothing."""
-    monkeypatch.setattr(planning_steps, "grow", lambda measure, wanted, **_: probed(batch=wanted))
-    nothing = planning_steps.Loading(seconds=0.0, start=0.0, images=1)
-    monkeypatch.setattr(planning_steps, "measure_loading", lambda *_, **__: nothing)
-    for module in (planning_search, planning_teachers):
-        monkeypatch.setattr(module, "timed", lambda work: (work(), 0.0))
+    monkeypatch.setattr(bench, "grow", lambda measure, wanted, **_: probed(batch=wanted))
+    nothing = bench.Loading(seconds=0.0, start=0.0, images=1)
+    monkeypatch.setattr(bench, "measure_loading", lambda *_, **__: nothing)
+    monkeypatch.setattr(bench.Plan, "timed", staticmethod(lambda work: (work(), 0.0)))
 
 
 def seconds(forecast: Forecast) -> dict[str, float]:

@@ -22,14 +22,14 @@ from distilnas.methods.dna import RateSettings
 from distilnas.methods.dna.rate import walk
 from distilnas.networks import StudentNet
 from distilnas.recipes import teaching
-from distilnas.recipes.planning import EFFICIENCY, plan
+from distilnas.recipes.dna.probes import rating_batches
+from distilnas.recipes.planner import plan
 from distilnas.recipes.planning.disk import checkpoint_mb
-from distilnas.recipes.planning.forecast import Line, Work, largest_piece, line_through, seconds_at
+from distilnas.recipes.planning.forecast import EFFICIENCY, Line, Work, largest_piece, line_through, seconds_at
 from distilnas.recipes.planning.images import planned_images, stand_ins
 from distilnas.recipes.planning.loading import hold, measure_loading
 from distilnas.recipes.planning.meter import Meter, Sample, grow, sizes
 from distilnas.recipes.planning.probes import classifier_steps, noise_images, settle
-from distilnas.recipes.planning.search_probes import rating_batches
 from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.settings import DataSettings, Settings
 from distilnas.retrain import retrain
@@ -389,7 +389,7 @@ def test_variants_are_probed_as_they_run(options: tuple[str, ...], images: Path,
 
 
 def test_rounds_are_the_sum_of_their_runs(images: Path, tmp_path: Path, fixed: None):
-    from distilnas.recipes.progressive.steps import ProgressiveSettings
+    from distilnas.recipes.progressive.settings import ProgressiveSettings
 
     dna = {**CONFIG, "data": {**CONFIG["data"], "path": str(images)}}
     recipe = {"recipe": "progressive", "rounds": 3, "dna": dna, "scale": {"params": "100%", "classes": 3}}

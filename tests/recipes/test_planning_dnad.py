@@ -14,10 +14,9 @@ from distilnas.errors import InfeasibleError, UsageError
 from distilnas.methods.dnad import BilevelSettings, PressureSettings, SearchNet, ShrinkSettings, build_supernet
 from distilnas.networks import DartsNet
 from distilnas.recipes.catalogue import load_settings
+from distilnas.recipes.dnad.probes import bilevel_steps, guess_darts, shrink_steps
 from distilnas.recipes.dnad.recipe import DNAD
-from distilnas.recipes.planning import plan
-from distilnas.recipes.planning.darts_probes import bilevel_steps, shrink_steps
-from distilnas.recipes.planning.guess import guess_darts
+from distilnas.recipes.planner import plan
 from distilnas.recipes.planning.meter import Measure, Meter
 from distilnas.solve import Limit
 from distilnas.space import Architecture

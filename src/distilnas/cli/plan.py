@@ -10,7 +10,7 @@ from rich.text import Text
 from distilnas.cli.console import JsonOption, RichProgress, VerboseOption, console, print_json
 
 if TYPE_CHECKING:
-    from distilnas.recipes.planning import Forecast
+    from distilnas.recipes.planning.forecast import Forecast
 
 _SMALL_HOURS, _MINUTE = 3600, 60
 
@@ -32,7 +32,7 @@ def plan(
 ) -> None:
     """Forecast hours, memory and disk of every step from a short probe on this device; runs and writes nothing."""
     from distilnas.recipes.catalogue import load_settings
-    from distilnas.recipes.planning import plan as forecast
+    from distilnas.recipes.planner import plan as forecast
     from distilnas.recipes.retrain.network import NetworkSettings, read_network
     from distilnas.runtime.device import keep_freed_memory
 

@@ -12,26 +12,28 @@ from distilnas.errors import UsageError, nearest
 from distilnas.recipes.dna.recipe import DNA
 from distilnas.recipes.dnad.recipe import DNAD
 from distilnas.recipes.dnad.settings import DnadSettings
-from distilnas.recipes.progressive.steps import ProgressiveSettings, run_progressive
-from distilnas.recipes.rank.recipe import run_rank
+from distilnas.recipes.frame import Recipe, Series
+from distilnas.recipes.progressive.settings import ProgressiveSettings
+from distilnas.recipes.progressive.steps import PROGRESSIVE
+from distilnas.recipes.rank.recipe import RANK
 from distilnas.recipes.rank.settings import RankSettings
 from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.retrain.steps import RETRAINING
 from distilnas.recipes.settings import Settings
+from distilnas.recipes.shrink.recipe import SHRINK
+from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.truth.settings import TruthSettings
-from distilnas.recipes.truth.steps import run_truth
+from distilnas.recipes.truth.steps import TRUTH
 from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
 
-AnySettings = Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings
-_RECIPES: Mapping[str, tuple[type[Any], Any]] = {
-    "dna": (Settings, DNA.run),
-    "dnad": (DnadSettings, DNAD.run),
-    "retrain": (RetrainSettings, RETRAINING.run),
-    "progressive": (ProgressiveSettings, run_progressive),
-    "rank": (RankSettings, run_rank),
-    "truth": (TruthSettings, run_truth),
+AnySettings = (
+    Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings | ShrinkSettings
+)
+AnyRecipe = Recipe[Any, Any] | Series[Any]
+RECIPES: Mapping[str, AnyRecipe] = {
+    recipe.name: recipe for recipe in (SHRINK, DNA, DNAD, RETRAINING, PROGRESSIVE, RANK, TRUTH)
 }
 
 
@@ -62,9 +64,9 @@ def load_settings(config: str, overrides: tuple[str, ...] = ()) -> Any:
     """Settings (``AnySettings``, by its ``recipe``) of a shipped name or YAML file with ``key.sub=value`` overrides."""
     data = merge(config_text(config), overrides, origin=config, read=config_text)
     recipe = data.get("recipe", "dna")
-    if recipe not in _RECIPES:
-        raise UsageError(f"unknown recipe {recipe!r} in {config}; {nearest(str(recipe), _RECIPES)}")
-    return parse(data, _RECIPES[recipe][0])
+    if recipe not in RECIPES:
+        raise UsageError(f"unknown recipe {recipe!r} in {config}; {nearest(str(recipe), RECIPES)}")
+    return parse(data, RECIPES[recipe].settings)
 
 
 def run_recipe(
@@ -74,4 +76,4 @@ def run_recipe(
 
     Returns the content of ``summary.json``, or the step's result with ``until``.
     """
-    return _RECIPES[settings.recipe][1](settings, folder, progress=progress, until=until)
+    return RECIPES[settings.recipe].run(settings, folder, progress=progress, until=until)

@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import yaml
 
@@ -44,12 +44,18 @@ from distilnas.config import flatten
 from distilnas.errors import UsageError, nearest
 from distilnas.files import read_json, remove_leftovers, write_json, write_text
 from distilnas.recipes.materials import Materials
+from distilnas.recipes.own import OwnTeacher
+from distilnas.recipes.planning.forecast import StandIn, StepForecast
 from distilnas.recipes.verbs import Verb
 from distilnas.report import write_report
 from distilnas.runtime import ranks
-from distilnas.runtime.progress import Progress
+from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.provenance import provenance
 from distilnas.runtime.store import Run, StepRecord, key_of
+
+if TYPE_CHECKING:
+    from distilnas.recipes.planning.bench import Plan
+    from distilnas.recipes.planning.parts import Part, Planner
 
 
 class RunSettings(Protocol):
@@ -71,6 +77,7 @@ class RunSettings(Protocol):
 
 
 S = TypeVar("S", bound=RunSettings)
+V = TypeVar("V")
 G = TypeVar("G")
 T = TypeVar("T")
 A = TypeVar("A", covariant=True)
@@ -87,8 +94,8 @@ class Entry(ABC, Generic[J]):
     verb: ClassVar[Verb | None] = None
     timed: bool = True
 
-    def applies(self, job: J) -> bool:
-        """Whether a run of the job's settings has it."""
+    def applies(self, settings: Any) -> bool:
+        """Whether a run of these settings has it."""
         return True
 
     def place(self, job: J) -> str:
@@ -98,6 +105,17 @@ class Entry(ABC, Generic[J]):
     @abstractmethod
     def done(self, job: J) -> StepRecord:
         """Its record, once it is done; ask ``job.do``, which remembers it."""
+
+    def prepare(self, plan: "Plan[Any, Any]") -> None:
+        """Make what a forecast needs before anything is measured; raises what the run would raise before it begins."""
+
+    def shares(self, plan: "Plan[Any, Any]") -> Mapping[str, float]:
+        """What its probe measures, by name, and how much of the forecast's seconds each is worth."""
+        return {}
+
+    def probe(self, plan: "Plan[Any, Any]") -> StepForecast:
+        """Its time, memory and disk; ask ``plan.forecast``, which remembers it."""
+        return StepForecast(name=self.name)
 
 
 class Step(Entry[J], Generic[J, A]):
@@ -119,6 +137,17 @@ class Step(Entry[J], Generic[J, A]):
     def load(self, job: J) -> A:
         """What it hands to later steps; ask ``job.get``, which remembers it."""
         raise NotImplementedError(f"the step {self.name} hands on its record alone")
+
+    def stand_in(self, plan: "Plan[Any, Any]") -> "StandIn[Any]":
+        """What takes its artefact's place in a forecast: of the right shapes, with random weights.
+
+        Ask ``plan.get``, which remembers it.
+        """
+        return StandIn(artefact=None)
+
+    def prepare(self, plan: "Plan[Any, Any]") -> None:
+        """See ``Entry``: the stand-in."""
+        plan.made(self)
 
     def done(self, job: J) -> StepRecord:
         """See ``Entry``: done now, unless it is finished with these keys."""
@@ -194,6 +223,14 @@ class Job(Generic[S, G]):
         return (self.run.folder / step.place(self) / "step.json").exists()
 
 
+class Outline(NamedTuple, Generic[G]):
+    """What a forecast begins with: as ``Recipe.open``, and the number of ``classes`` to assume where nothing says."""
+
+    materials: Materials
+    given: G
+    classes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Generic[S, G]):
     """An ordered table of ``steps``, and what stands before and after them.
@@ -201,6 +238,8 @@ class Recipe(Generic[S, G]):
     ``open(settings, folder, progress)``: materials and what else steps are given, before the run is begun.
     ``check``: raises what is known to be wrong before anything is written or trained; cheap for a run that was begun.
     ``finish``: from the records by name to what the run comes to; see ``conclude``.
+    ``outline(settings, own, progress)``: what a forecast begins with, where files of weights need not be; None: the
+    recipe cannot be forecast. ``finds``: the kind of architecture that it searches; None: it searches none.
     """
 
     name: str
@@ -209,6 +248,8 @@ class Recipe(Generic[S, G]):
     open: Callable[[S, Path, Progress | None], tuple[Materials, G]]
     check: Callable[[Job[S, G]], object]
     finish: Callable[[Job[S, G], Mapping[str, StepRecord]], dict[str, Any]]
+    outline: Callable[[S, OwnTeacher | None, Progress | None], Outline[G]] | None = None
+    finds: type | None = None
 
     @property
     def verbs(self) -> dict[str, Entry[Any]]:
@@ -224,6 +265,35 @@ class Recipe(Generic[S, G]):
         """
         materials, given = self.open(settings, folder, progress)
         return drive(self, settings, folder, materials, given, until=until)
+
+    @property
+    def parts(self) -> "Callable[[Planner, S], Sequence[Part[Any, Any]]] | None":
+        """What a forecast is joined from: this run alone."""
+        return None if self.outline is None else lambda planner, settings: [planner.part("", self, settings)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series(Generic[V]):
+    """Runs of other recipes, each in a folder of its own, that come to something together.
+
+    ``do(settings, folder, progress)`` runs them all. ``refuse(settings, folder, verb)``: what to say to whoever asks
+    for a single step. ``parts``: what a forecast is joined from; None: it cannot be forecast.
+    """
+
+    name: str
+    settings: type[V]
+    do: Callable[[V, Path, Progress], dict[str, Any]]
+    refuse: Callable[[V, Path, str], str]
+    parts: "Callable[[Planner, V], Sequence[Part[Any, Any]]] | None" = None
+    finds: None = None
+
+    def run(
+        self, settings: V, folder: Path, *, progress: Progress | None = None, until: str | None = None
+    ) -> dict[str, Any]:
+        """Run everything, continuing where ``folder`` stands; returns the content of its ``summary.json``."""
+        if until is not None:
+            raise UsageError(self.refuse(settings, folder, until))
+        return self.do(settings, folder, progress or SilentProgress())
 
 
 def drive(
@@ -250,7 +320,7 @@ def drive(
         if until is not None:
             record = job.do(recipe.verbs[until] if isinstance(until, str) else until)
             return record.result | {"folder": str(record.folder), "skipped": record.skipped}
-        done = recipe.finish(job, {entry.name: job.do(entry) for entry in recipe.steps if entry.applies(job)})
+        done = recipe.finish(job, {entry.name: job.do(entry) for entry in recipe.steps if entry.applies(settings)})
         if unchecked := run.check():
             job.progress.message(f"written before files had sums, unchecked: {', '.join(unchecked)}")
         return done

@@ -5,21 +5,28 @@ Where a network comes from is the matter of an earlier step, or of whoever has d
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
+
+from torch import nn
 
 from distilnas.costing import profile
 from distilnas.data import DataSplits
 from distilnas.errors import UsageError
 from distilnas.export import export_onnx
 from distilnas.files import write_bytes
-from distilnas.networks import load_student, save_student
+from distilnas.networks import build_network, load_student, save_student
 from distilnas.networks.files import CONFIG as STUDENT_CONFIG
 from distilnas.networks.files import WEIGHTS as STUDENT_WEIGHTS
 from distilnas.recipes import verbs
 from distilnas.recipes.frame import Job, Step
 from distilnas.recipes.images import describe_splits
 from distilnas.recipes.materials import finish_training
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.disk import onnx_mb, weights_mb
+from distilnas.recipes.planning.forecast import StepForecast, Work
+from distilnas.recipes.planning.steps import testing_step, training_step
 from distilnas.recipes.settings import plain
 from distilnas.retrain import retrain
 from distilnas.runtime.store import StepRecord
@@ -27,6 +34,7 @@ from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 from distilnas.teachers import TeacherBlocks
 
 AnyJob = Job[Any, Any]
+AnyPlan = Plan[Any, Any]
 
 
 class Data(Step[AnyJob, DataSplits]):
@@ -39,6 +47,11 @@ class Data(Step[AnyJob, DataSplits]):
 
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
         return describe_splits(job.materials.splits, job.materials.data)
+
+    def probe(self, plan: AnyPlan) -> StepForecast:
+        note = "without the check for damaged files" if plan.images.real else "of images that are not here"
+        seconds = plan.images.seconds + plan.bench.held.seconds
+        return StepForecast(name=self.name, works=(Work(fixed=seconds),), note=note)
 
     def load(self, job: AnyJob) -> DataSplits:
         recorded, splits = job.result(self)["fingerprint"], job.materials.splits
@@ -76,7 +89,7 @@ class Retrain(Step[AnyJob, None]):
         """The network."""
         return job.get(self.of) if isinstance(self.of, Step) else self.of
 
-    def taught_by(self, job: AnyJob) -> Step[Any, TeacherBlocks] | None:
+    def taught_by(self, job: AnyJob | AnyPlan) -> Step[Any, TeacherBlocks] | None:
         """The teacher's step where the run's settings ask for a teacher."""
         return self.teacher if self.teacher and job.settings.retrain.teacher else None
 
@@ -110,6 +123,31 @@ class Retrain(Step[AnyJob, None]):
         counts = profile(trained.model, job.preprocessing.resolution)
         return asdict(counts) | {"architecture": str(found)} | finish_training(folder, trained.log)
 
+    def network(self, plan: AnyPlan, **head: bool) -> nn.Module:
+        """A network like the trained one, of random weights."""
+        assert isinstance(self.of, Step)
+        return build_network(plan.get(self.of), num_classes=plan.classes, **head)
+
+    def shares(self, plan: AnyPlan) -> dict[str, float]:
+        return {self.name: 4}
+
+    def probe(self, plan: AnyPlan) -> StepForecast:
+        assert isinstance(self.of, Step)
+        found, weight = plan.get(self.of), plan.settings.auxiliary_weight
+        head = {"auxiliary": True} if weight and isinstance(found, DartsArchitecture) else {}
+        taught_by = self.taught_by(plan)
+        teacher = plan.get(taught_by).model if taught_by else None
+        return training_step(
+            plan.bench,
+            self.name,
+            "retrain",
+            partial(retrain, found, num_classes=plan.classes, auxiliary_weight=weight, teacher=teacher),
+            plan.settings.retrain,
+            plan.bench.passes("evaluate", self.network(plan)),
+            trained=self.network(plan, **head),
+            kept=self.network(plan),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Step[AnyJob, None]):
@@ -127,6 +165,12 @@ class Evaluate(Step[AnyJob, None]):
 
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
         return job.materials.test(load_student(job.do(self.of).folder), job.get(DATA).test)
+
+    def shares(self, plan: AnyPlan) -> dict[str, float]:
+        return {self.name: 1}
+
+    def probe(self, plan: AnyPlan) -> StepForecast:
+        return testing_step(plan.bench, self.name, plan.bench.passes(self.name, self.of.network(plan)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +192,11 @@ class Export(Step[AnyJob, None]):
             write_bytes(folder / name, (job.do(self.of).folder / name).read_bytes())
         images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation)))
         return asdict(export_onnx(load_student(folder), folder / "model.onnx", images[:32]))
+
+    def probe(self, plan: AnyPlan) -> StepForecast:
+        """Disk only: how long the ONNX export takes is not forecast."""
+        model, note = self.of.network(plan), "seconds to a minute, not forecast"
+        return StepForecast(name=self.name, disk_mb=weights_mb(model) + onnx_mb(model), note=note)
 
 
 def beside(place: str, name: str) -> str:

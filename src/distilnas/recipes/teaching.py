@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -18,13 +19,18 @@ from distilnas.recipes import doubts
 from distilnas.recipes.frame import Job, Step
 from distilnas.recipes.materials import Materials, finish_training, majority
 from distilnas.recipes.own import OwnTeacher
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.disk import weights_mb
+from distilnas.recipes.planning.forecast import USUAL_CLASSES, StandIn, StepForecast, Work
+from distilnas.recipes.planning.probes import settle
+from distilnas.recipes.planning.steps import testing_step, testing_work, training_step
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, TeacherSettings
 from distilnas.recipes.students import DATA
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_seed, torch_seed
 from distilnas.teachers import Partition, TeacherBlocks, create_teacher, propose
-from distilnas.training import TrainingLog, train_classifier
+from distilnas.training import Trained, TrainingLog, train_classifier
 
 WEIGHTS = "teacher.safetensors"
 Cut = Callable[[nn.Module, int, str | Sequence[str]], Partition]
@@ -73,9 +79,13 @@ class Teaching:
         check_classes(model, number, self.resolution)
         return self.device.module(model)
 
+    def bare(self, num_classes: int) -> nn.Module:
+        """A network of the teacher's kind as it is made elsewhere, to load the run's weights into: to be cut."""
+        return self.own.copy() if self.own else _empty_teacher(self.settings, num_classes)
+
     def empty(self, num_classes: int) -> nn.Module:
-        """A network of the teacher's kind on the device, to load the run's weights into."""
-        return self.device.module(self.own.copy() if self.own else _empty_teacher(self.settings, num_classes))
+        """The same on the device, with its fast layers."""
+        return self.device.module(self.bare(num_classes))
 
     def fit(self, folder: Path, splits: DataSplits) -> tuple[nn.Module, TrainingLog | None]:
         """The teacher ready to teach, and the log of its training where the settings ask for one."""
@@ -196,6 +206,7 @@ def _empty_teacher(teacher: TeacherSettings, num_classes: int) -> nn.Module:
 
 
 TaughtJob = Job[Any, Teaching]
+TaughtPlan = Plan[Any, Teaching]
 
 
 def _always(settings: Any) -> bool:
@@ -213,8 +224,8 @@ class Teacher(Step[TaughtJob, TeacherBlocks]):
     when: Callable[[Any], bool] = _always
     together: ClassVar = True
 
-    def applies(self, job: TaughtJob) -> bool:
-        return self.when(job.settings)
+    def applies(self, settings: Any) -> bool:
+        return self.when(settings)
 
     def keys(self, job: TaughtJob) -> dict[str, Any]:
         teaching = job.given
@@ -244,6 +255,31 @@ class Teacher(Step[TaughtJob, TeacherBlocks]):
         model.load_state_dict(load_file(record.folder / WEIGHTS))
         return TeacherBlocks(model, Partition.from_dict(record.result["partition"]))
 
+    def stand_in(self, plan: TaughtPlan) -> StandIn[TeacherBlocks]:
+        model, resolution = plan.given.empty(plan.classes), plan.given.resolution
+        check_classes(model, plan.classes, resolution)
+        described, seconds = plan.timed(partial(plan.given.describe, model))
+        partition = Partition.from_dict(described["partition"])
+        blocks = TeacherBlocks(settle(model, resolution, plan.device), partition)
+        return StandIn(artefact=blocks, result=described, seconds=seconds)
+
+    def shares(self, plan: TaughtPlan) -> dict[str, float]:
+        return {self.name: 3} if plan.given.settings.fit else {}
+
+    def probe(self, plan: TaughtPlan) -> StepForecast:
+        """Describing it, fitting it where the settings ask for that, and its check on the validation images."""
+        made, model, fit = plan.made(self), plan.get(self).model, plan.given.settings.fit
+        tested = plan.bench.passes("evaluate-teacher", model)
+        step = StepForecast(name=self.name, memory_mb=plan.bench.memory(tested), disk_mb=weights_mb(model))
+        if fit is not None:
+
+            def train(**how: Any) -> Trained:
+                return train_classifier(plan.given.empty(plan.classes), **how)
+
+            step = training_step(plan.bench, self.name, "teacher.fit", train, fit, tested, trained=model, kept=model)
+        once = (testing_work(plan.bench, tested, "validation", 1), Work(fixed=made.seconds))
+        return replace(step, works=(*step.works, *once))
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateTeacher(Step[TaughtJob, None]):
@@ -253,14 +289,20 @@ class EvaluateTeacher(Step[TaughtJob, None]):
     timed: bool = True
     when: Callable[[Any], bool] = _always
 
-    def applies(self, job: TaughtJob) -> bool:
-        return self.when(job.settings)
+    def applies(self, settings: Any) -> bool:
+        return self.when(settings)
 
     def keys(self, job: TaughtJob) -> dict[str, Any]:
         return {"teacher": job.key(TEACHER), "data": job.key(DATA)}
 
     def work(self, job: TaughtJob, folder: Path) -> dict[str, Any]:
         return job.materials.test(job.get(TEACHER).model, job.get(DATA).test)
+
+    def shares(self, plan: TaughtPlan) -> dict[str, float]:
+        return {self.name: 1}
+
+    def probe(self, plan: TaughtPlan) -> StepForecast:
+        return testing_step(plan.bench, self.name, plan.bench.passes(self.name, plan.get(TEACHER).model))
 
 
 TEACHER, EVALUATE_TEACHER = Teacher(), EvaluateTeacher()
@@ -274,3 +316,11 @@ def _show_blocks(teacher: dict[str, Any], progress: Progress) -> None:
         progress.message(
             f"  {row['block']}  {row['path']:16s} {size:14s} stride {row['stride']}  {row['macs'] / 1e6:.2f} M MACs"
         )
+
+
+def usual_classes(teacher: TeacherSettings | None) -> int:
+    """Classes to assume where the images do not say: those of a teacher that is used as it is."""
+    if teacher is None or teacher.fit is not None or teacher.student is not None:
+        return USUAL_CLASSES
+    config = get_pretrained_cfg(teacher.model, allow_unregistered=True)
+    return config.num_classes if config else USUAL_CLASSES

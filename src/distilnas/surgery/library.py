@@ -22,8 +22,9 @@ from distilnas.surgery.rate import Rating, Trial, rate
 
 RATIOS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 MEASURES: Measures = {
-    "macs": lambda module, shape: count(module, shape)[0],
+    "macs": lambda module, shape: count(module, shape).macs,
     "params": lambda module, _shape: count_params(module),
+    "bytes": lambda module, _shape: sum(t.numel() * t.element_size() for t in module.state_dict().values()),
 }
 
 

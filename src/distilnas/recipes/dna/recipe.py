@@ -8,20 +8,19 @@ from torch import nn
 
 from distilnas.costing import cost_table
 from distilnas.data import Preprocessing
+from distilnas.errors import UsageError
 from distilnas.recipes import doubts
-from distilnas.recipes.dna.steps import DATA, SPACE, STEPS, TEACHER, DnaJob
-from distilnas.recipes.frame import Recipe, conclude, drive
+from distilnas.recipes.dna.steps import DATA, SPACE, STEPS, TEACHER, DnaJob, check_settings
+from distilnas.recipes.frame import Outline, Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import OwnTeacher, own_teacher
-from distilnas.recipes.settings import Settings
-from distilnas.recipes.solving import check_budget, limits_of
+from distilnas.recipes.settings import OWN, Settings
 from distilnas.recipes.spaces import resolve_space
 from distilnas.recipes.students import student_summary
-from distilnas.recipes.teaching import Teaching, taught
+from distilnas.recipes.teaching import Teaching, taught, usual_classes
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import StepRecord
-from distilnas.space import SearchSpace
-from distilnas.tables import CostTable
+from distilnas.space import Architecture, SearchSpace
 
 
 class Known(NamedTuple):
@@ -39,13 +38,6 @@ def known(job: DnaJob) -> Known:
     teacher = job.given.describe(job.given.new())
     space = resolve_space(job.settings.space, teacher["partition"])
     return Known(teacher, space, len(job.materials.splits.train.classes))
-
-
-def check_known(settings: Settings, found: Known, costs: CostTable) -> None:
-    """Raise what is wrong with the blocks to distil and with the budgets."""
-    for block in settings.distill.block_indices(len(found.space.body)):
-        settings.distill.block_optim(block, len(found.space.body))
-    check_budget(found.space, costs, limits_of(settings.solve, found.teacher))
 
 
 def open_dna(
@@ -66,11 +58,20 @@ def with_teacher(
     return taught(settings, settings.teacher, rating_images=settings.rate.images, own=own, progress=progress)
 
 
+def outline(settings: Settings, own: OwnTeacher | None, progress: Progress | None) -> Outline[Teaching]:
+    """Images and teacher for a forecast."""
+    if settings.teacher.model == OWN and own is None:
+        raise UsageError(
+            f"teacher.model={OWN} is a module of your own: forecast from Python, plan(..., own=OwnTeacher(...))."
+        )
+    return Outline(*with_teacher(settings, own, progress), classes=usual_classes(settings.teacher))
+
+
 def check(job: DnaJob) -> Known:
     """What the run begins with; raises what is wrong with it before anything is written or trained."""
     found = known(job)
     costs = cost_table(found.space, resolution=job.preprocessing.resolution, num_classes=found.classes)
-    check_known(job.settings, found, costs)
+    check_settings(job.settings, found.space, costs, found.teacher)
     return found
 
 
@@ -120,7 +121,16 @@ def _random_rows(results: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [row | {"hash": fingerprint} for fingerprint, row in rows.items()]
 
 
-DNA = Recipe(name="dna", settings=Settings, steps=STEPS, open=open_dna, check=check, finish=finish)
+DNA = Recipe(
+    name="dna",
+    settings=Settings,
+    steps=STEPS,
+    open=open_dna,
+    check=check,
+    finish=finish,
+    outline=outline,
+    finds=Architecture,
+)
 
 
 def run_dna(

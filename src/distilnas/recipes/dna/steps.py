@@ -14,10 +14,16 @@ from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods.dna import RateSettings, distill, hold, measure_additivity, rate
 from distilnas.recipes import doubts, verbs
+from distilnas.recipes.dna import probes
 from distilnas.recipes.frame import Job, Several, Step
 from distilnas.recipes.materials import Batches, finish_training
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.disk import table_mb
+from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work
+from distilnas.recipes.planning.steps import about_student
 from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.solving import (
+    check_budget,
     keeps,
     limits_of,
     more_within,
@@ -40,6 +46,7 @@ from distilnas.tables.csv import write_ratings_csv
 ADDITIVITY_SAMPLES = 30
 WITHIN_BUDGET = 10
 DnaJob = Job[Settings, Teaching]
+DnaPlan = Plan[Settings, Teaching]
 
 
 class Space(Step[DnaJob, SearchSpace]):
@@ -64,6 +71,13 @@ class Space(Step[DnaJob, SearchSpace]):
     def load(self, job: DnaJob) -> SearchSpace:
         return SearchSpace.from_dict(read_json(job.do(self).folder / "space.json"))
 
+    def stand_in(self, plan: DnaPlan) -> StandIn[SearchSpace]:
+        space, seconds = plan.timed(partial(resolve_space, plan.settings.space, plan.result(TEACHER)["partition"]))
+        return StandIn(artefact=space, seconds=seconds)
+
+    def probe(self, plan: DnaPlan) -> StepForecast:
+        return StepForecast(name=self.name, works=(Work(fixed=plan.made(self).seconds),))
+
 
 class Distill(Step[DnaJob, Supernet]):
     """Train the supernet block by block under the teacher."""
@@ -87,9 +101,22 @@ class Distill(Step[DnaJob, Supernet]):
         supernet.load_state_dict(load_file(folder / "supernet.safetensors"))
         return supernet
 
-    def _new(self, job: DnaJob) -> Supernet:
-        channels = [tap["channels"] for tap in job.result(TEACHER)["partition"]["taps"]]
-        return new_supernet(job.settings, job.get(SPACE), channels)
+    def stand_in(self, plan: DnaPlan) -> StandIn[Supernet]:
+        self._new(plan)  # the first pays for what is imported and initialised once
+        supernet, seconds = plan.timed(partial(self._new, plan))
+        return StandIn(artefact=supernet, seconds=seconds)
+
+    def shares(self, plan: DnaPlan) -> dict[str, float]:
+        return {self.name: 6}
+
+    def probe(self, plan: DnaPlan) -> StepForecast:
+        return probes.distillation(plan, plan.made(self), plan.get(TEACHER))
+
+    def _new(self, job: DnaJob | DnaPlan) -> Supernet:
+        """The supernet before it is trained."""
+        channels = tuple(tap["channels"] for tap in job.result(TEACHER)["partition"]["taps"])
+        adapters, seed = job.settings.distill.adapters, derive_seed(job.settings.seed, 8)
+        return build_supernet(job.get(SPACE), channels, adapters=adapters, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +157,12 @@ class Rate(Step[DnaJob, RatingTable]):
     def load(self, job: DnaJob) -> RatingTable:
         return RatingTable.load(job.do(self).folder / "ratings.npz")
 
+    def shares(self, plan: DnaPlan) -> dict[str, float]:
+        return {self.name: 3}
+
+    def probe(self, plan: DnaPlan) -> StepForecast:
+        return probes.rating(plan, plan.made(DISTILL), plan.get(TEACHER))
+
 
 class Cost(Step[DnaJob, CostTable]):
     """Compute the cost tables of the space."""
@@ -146,6 +179,15 @@ class Cost(Step[DnaJob, CostTable]):
 
     def load(self, job: DnaJob) -> CostTable:
         return CostTable.load(job.do(self).folder / "costs.npz")
+
+    def stand_in(self, plan: DnaPlan) -> StandIn[CostTable]:
+        sizes = {"resolution": plan.preprocessing.resolution, "num_classes": plan.classes}
+        table, seconds = plan.timed(partial(cost_table, plan.get(SPACE), **sizes))
+        return StandIn(artefact=table, seconds=seconds)
+
+    def probe(self, plan: DnaPlan) -> StepForecast:
+        made = plan.made(self)
+        return StepForecast(name=self.name, works=(Work(fixed=made.seconds),), disk_mb=table_mb(made.artefact))
 
     def _sizes(self, job: DnaJob) -> dict[str, int]:
         return {"resolution": job.preprocessing.resolution, "num_classes": len(job.result(DATA)["classes"])}
@@ -182,6 +224,18 @@ class Solve(Step[DnaJob, Architecture]):
             return solved
         return replace(solved, result=solved.result | {"contradicted": doubts.contradicted(held["result"])})
 
+    def stand_in(self, plan: DnaPlan) -> StandIn[Architecture]:
+        """The user's idea of it, else a guess within the budgets, which are checked."""
+        space, costs, limits = plan.get(SPACE), plan.get(COST), limits_of(plan.settings.solve, plan.result(TEACHER))
+        check_settings(plan.settings, space, costs, plan.result(TEACHER))
+        student = plan.student or probes.guess_architecture(space, costs, limits, seed=plan.settings.seed)
+        guess = "the largest in MACs of 1,000 random ones in the budget"
+        plan.assumptions.append(about_student(plan, student, guess))
+        return StandIn(artefact=student)
+
+    def probe(self, plan: DnaPlan) -> StepForecast:
+        return StepForecast(name=self.name, note="seconds to minutes, not forecast; one process")
+
 
 class Additivity(Step[DnaJob, None]):
     """Compare rating sums with the imitation of assembled supernet paths; hold the solution against them."""
@@ -208,6 +262,10 @@ class Additivity(Step[DnaJob, None]):
         write_json(folder / "additivity.json", found.to_dict() | {"held": held})
         return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho, "held": held}
 
+    def probe(self, plan: DnaPlan) -> StepForecast:
+        paths = ADDITIVITY_SAMPLES + 1
+        return probes.whole_networks(plan, plan.get(DISTILL), plan.get(TEACHER), paths=paths, name=self.name)
+
     def _older_keys(self, job: DnaJob) -> dict[str, Any]:
         """Of runs that were done before solutions were held against others."""
         return {"rate": job.key(RATE), "choice": job.result(SOLVE)["choice"]}
@@ -229,8 +287,8 @@ class RandomNetworks(Several[DnaJob]):
 
     name, timed = "random", False
 
-    def applies(self, job: DnaJob) -> bool:
-        return job.settings.random.number > 0
+    def applies(self, settings: Settings) -> bool:
+        return settings.random.number > 0
 
     def each(self, job: DnaJob) -> Sequence[Step[Any, Any]]:
         limits = limits_of(job.settings.solve, job.result(TEACHER))
@@ -238,6 +296,16 @@ class RandomNetworks(Several[DnaJob]):
         drawn = random_in_budget(*tables, limits, job.settings.random, macs, job.settings.seed)
         trained = [Retrain(of=architecture, teacher=TEACHER) for architecture in drawn]
         return [step for retrain in trained for step in (retrain, Evaluate(of=retrain))]
+
+    def probe(self, plan: DnaPlan) -> StepForecast:
+        number, retrained, tested = plan.settings.random.number, plan.forecast(RETRAIN), plan.forecast(EVALUATE)
+        return replace(
+            retrained,
+            name=self.name,
+            works=number * (*retrained.works, *tested.works),
+            disk_mb=number * retrained.disk_mb,
+            note=f"{number} networks, retrained and tested",
+        )
 
 
 SPACE, DISTILL, RATE, COST, SOLVE, ADDITIVITY = Space(), Distill(), Rate(), Cost(), Solve(), Additivity()
@@ -261,10 +329,11 @@ STEPS = (
 )
 
 
-def new_supernet(settings: Settings, space: SearchSpace, channels: Sequence[int]) -> Supernet:
-    """The supernet before it is trained, for a teacher with so many ``channels`` at the end of its blocks."""
-    seed = derive_seed(settings.seed, 8)
-    return build_supernet(space, tuple(channels), adapters=settings.distill.adapters, seed=seed)
+def check_settings(settings: Settings, space: SearchSpace, costs: CostTable, teacher: dict[str, Any]) -> None:
+    """Raise what is wrong with the blocks to distil and with the budgets; ``teacher``: as its step describes it."""
+    for block in settings.distill.block_indices(len(space.body)):
+        settings.distill.block_optim(block, len(space.body))
+    check_budget(space, costs, limits_of(settings.solve, teacher))
 
 
 def rating_batches(job: DnaJob, settings: RateSettings | None = None) -> Batches:

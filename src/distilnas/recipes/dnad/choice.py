@@ -1,14 +1,18 @@
 """What a search in the DARTS space hands over, and which of it is taken under a budget."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from distilnas.errors import InfeasibleError
 from distilnas.methods.dnad import Archive
-from distilnas.methods.dnad.costs import smallest_counts
+from distilnas.methods.dnad.costs import point_sides, smallest_counts
+from distilnas.methods.dnad.imitation import check_teacher
+from distilnas.recipes.dnad.settings import DnadSettings
+from distilnas.recipes.solving import limits_of
 from distilnas.solve import Limit
 from distilnas.space.darts.space import DartsSpace
+from distilnas.teachers import Partition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,30 @@ def check_limits(space: DartsSpace, limits: tuple[Limit, ...], *, width: int, re
                 f"cells and width {width} that can be derived has {least:,} {limit.cost}. Raise the budget, or lower "
                 "the evaluation_width of the search."
             )
+
+
+def derived_size(settings: DnadSettings) -> tuple[DartsSpace, int]:
+    """The space with as many cells as the derived networks have, and their width."""
+    space, search = settings.space.resolve(), settings.search
+    if search.method == "shrink":
+        return space, search.shrink.evaluation_width
+    return replace(space, num_cells=search.bilevel.derived_cells(space.num_cells)), search.bilevel.evaluation_width
+
+
+def check_search(
+    settings: DnadSettings, teacher: dict[str, Any] | None, *, resolution: int, classes: int
+) -> tuple[Limit, ...]:
+    """The budgets. ``teacher``: as ``describe_teacher`` has it, None where none is imitated.
+
+    Raises ``UsageError`` for a teacher that cannot be imitated, ``InfeasibleError`` for a budget out of reach.
+    """
+    if teacher is not None:
+        sides = point_sides(settings.space.resolve(), resolution=resolution)
+        check_teacher(settings.search.shrink.imitation, Partition.from_dict(teacher["partition"]), sides)
+    limits = limits_of(settings.solve, teacher)
+    space, width = derived_size(settings)
+    check_limits(space, limits, width=width, resolution=resolution, classes=classes)
+    return limits
 
 
 def solution_record(

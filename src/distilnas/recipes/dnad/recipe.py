@@ -2,29 +2,25 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from distilnas.data import Preprocessing
-from distilnas.methods.dnad.costs import point_sides
-from distilnas.methods.dnad.imitation import check_teacher
 from distilnas.networks import DartsNet
 from distilnas.recipes import doubts
-from distilnas.recipes.dnad.choice import check_limits
+from distilnas.recipes.dnad.choice import check_search
 from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.dnad.steps import DATA, STEPS, TEACHER, DnadJob, known_teacher
-from distilnas.recipes.frame import Recipe, conclude
+from distilnas.recipes.frame import Outline, Recipe, conclude
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.solving import limits_of
+from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.students import student_summary
-from distilnas.recipes.teaching import Teaching, taught
+from distilnas.recipes.teaching import Teaching, taught, usual_classes
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import StepRecord
-from distilnas.solve import Limit
-from distilnas.space.darts.space import DartsSpace
+from distilnas.space.darts import DartsArchitecture
 from distilnas.teachers import Partition, Tap, propose
 
 _USUAL_RESOLUTION = {"cifar": 32, "imagenet": 224}  # by stem, where neither data nor teacher says
@@ -68,28 +64,9 @@ def feature_taps(model: nn.Module, resolution: int, policy: str | Sequence[str])
     return Partition(taps=taps, policy="resolution", image_shape=(model.in_chans, resolution, resolution))
 
 
-def derived_size(settings: DnadSettings) -> tuple[DartsSpace, int]:
-    """The space with as many cells as the derived networks have, and their width."""
-    space, search = settings.space.resolve(), settings.search
-    if search.method == "shrink":
-        return space, search.shrink.evaluation_width
-    return replace(space, num_cells=search.bilevel.derived_cells(space.num_cells)), search.bilevel.evaluation_width
-
-
-def check_search(
-    settings: DnadSettings, teacher: dict[str, Any] | None, *, resolution: int, classes: int
-) -> tuple[Limit, ...]:
-    """The budgets. ``teacher``: as ``describe_teacher`` has it, None where none is imitated.
-
-    Raises ``UsageError`` for a teacher that cannot be imitated, ``InfeasibleError`` for a budget out of reach.
-    """
-    if teacher is not None:
-        sides = point_sides(settings.space.resolve(), resolution=resolution)
-        check_teacher(settings.search.shrink.imitation, Partition.from_dict(teacher["partition"]), sides)
-    limits = limits_of(settings.solve, teacher)
-    space, width = derived_size(settings)
-    check_limits(space, limits, width=width, resolution=resolution, classes=classes)
-    return limits
+def outline(settings: DnadSettings, own: OwnTeacher | None, progress: Progress | None) -> Outline[Teaching]:
+    """Images and teacher for a forecast."""
+    return Outline(*open_dnad(settings, progress=progress), classes=usual_classes(settings.teacher))
 
 
 def check(job: DnadJob) -> None:
@@ -142,4 +119,13 @@ def _teacher(results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     return named | {"top1": results["evaluate-teacher"]["top1"]}
 
 
-DNAD = Recipe(name="dnad", settings=DnadSettings, steps=STEPS, open=open_dnad, check=check, finish=finish)
+DNAD = Recipe(
+    name="dnad",
+    settings=DnadSettings,
+    steps=STEPS,
+    open=open_dnad,
+    check=check,
+    finish=finish,
+    outline=outline,
+    finds=DartsArchitecture,
+)

@@ -15,10 +15,21 @@ from distilnas.methods.dnad import SearchNet, build_supernet, num_genotypes, sea
 from distilnas.methods.dnad.costs import derived_counts
 from distilnas.methods.dnad.recorder import Weighted
 from distilnas.recipes import verbs
-from distilnas.recipes.dnad.choice import FoundNetwork, choose, found_networks, solution_record
+from distilnas.recipes.dnad import probes
+from distilnas.recipes.dnad.choice import (
+    FoundNetwork,
+    check_search,
+    choose,
+    derived_size,
+    found_networks,
+    solution_record,
+)
 from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.frame import Job, Step
 from distilnas.recipes.materials import finish_training
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.forecast import StandIn, StepForecast
+from distilnas.recipes.planning.steps import about_student
 from distilnas.recipes.settings import plain
 from distilnas.recipes.solving import limits_of
 from distilnas.recipes.students import DATA, Evaluate, Export, Retrain
@@ -29,6 +40,7 @@ from distilnas.space.darts import DartsArchitecture
 from distilnas.training import Loop
 
 DnadJob = Job[DnadSettings, Teaching]
+DnadPlan = Plan[DnadSettings, Teaching]
 
 
 def _imitates(settings: DnadSettings) -> bool:
@@ -59,6 +71,15 @@ class Search(Step[DnadJob, list[FoundNetwork]]):
     def load(self, job: DnadJob) -> list[FoundNetwork]:
         return [FoundNetwork(**network) for network in read_json(job.do(self).folder / "networks.json")]
 
+    def shares(self, plan: DnadPlan) -> dict[str, float]:
+        return {self.name: 6, "held-out": 1}
+
+    def probe(self, plan: DnadPlan) -> StepForecast:
+        supernet = new_supernet(plan.settings, plan.classes)
+        if plan.settings.search.method == "bilevel":
+            return probes.bilevel_search(plan, supernet)
+        return probes.shrinking(plan, supernet, plan.get(TEACHER) if plan.settings.imitates else None)
+
 
 class Choose(Step[DnadJob, DartsArchitecture]):
     """Choose among the networks found, within the budgets."""
@@ -80,6 +101,19 @@ class Choose(Step[DnadJob, DartsArchitecture]):
 
     def load(self, job: DnadJob) -> DartsArchitecture:
         return DartsArchitecture.parse(job.result(self)["architecture"])
+
+    def stand_in(self, plan: DnadPlan) -> StandIn[DartsArchitecture]:
+        """The user's idea of it, else a guess within the budgets, which are checked."""
+        sizes = {"resolution": plan.preprocessing.resolution, "classes": plan.classes}
+        within = check_search(plan.settings, plan.result(TEACHER) if plan.settings.imitates else None, **sizes)
+        space, width = derived_size(plan.settings)
+        student = plan.student or probes.guess_darts(space, within, width=width, **sizes)
+        guess = "one of two candidates at every node, or of one if the budget asks for it"
+        plan.assumptions.append(about_student(plan, student, guess))
+        return StandIn(artefact=student)
+
+    def probe(self, plan: DnadPlan) -> StepForecast:
+        return StepForecast(name=self.name, note="less than a second, not forecast")
 
 
 SEARCH, SOLVE = Search(), Choose()

@@ -1,20 +1,13 @@
 """Megabytes of what a run writes, from counts; tables are written aside to find theirs."""
 
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from plotly.offline import get_plotlyjs
 from torch import nn
 
-from distilnas.files import write_json
-from distilnas.methods.dnad import Archive, Snapshot
-from distilnas.recipes.dnad.choice import found_networks
-from distilnas.space.darts.space import DartsSpace
-from distilnas.supernet import Supernet
-from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.tables import CostTable, RatingTable
 from distilnas.training import OptimSettings
 from distilnas.training.optim import make_optimizer
 
@@ -35,51 +28,12 @@ def checkpoint_mb(model: nn.Module, optim: OptimSettings, *, averaged: bool = Fa
     return weights_mb(model) * (2 if averaged else 1) + params * _kept_per_weight(optim)
 
 
-def ratings_mb(supernet: Supernet, batches: int) -> float:
-    """The rating table: mean, error and each batch's value of every candidate, which hardly compress."""
-    rng, space = np.random.default_rng(0), supernet.space
-    cells = tuple(
-        tuple(
-            CellRatings(
-                mean=rng.random(cell.shape), stderr=rng.random(cell.shape), batches=rng.random((batches, *cell.shape))
-            )
-            for cell in block.families
-        )
-        for block in space.blocks
-    )
-    settings = {"adapters": supernet.adapters}
-    table = RatingTable(space=space.fingerprint, metric="none", num_images=0, cells=cells, settings=settings)
-    return table_mb(table)
-
-
 def table_mb(table: CostTable | RatingTable) -> float:
     """A table as its file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.npz"
         table.save(path)
         return path.stat().st_size / _MB
-
-
-def snapshots_mb(space: DartsSpace, number: int, *, width: int) -> float:
-    """The archive of so many snapshots with all candidates alive, and the list of the networks derived from them."""
-    snapshot = Snapshot(
-        reason="periodic",
-        step=1,
-        genotype=space.everything,
-        sparsity=100 / 3,
-        gamma=1 / 3,
-        mu=1 / 3,
-        ops=space.num_candidates,
-        params=10**6,
-        macs=10**8,
-        loss=1 / 3,
-        accuracy=100 / 3,
-    )
-    archive = Archive(space=space, width=width, resolution=32, num_classes=10, snapshots=(snapshot,) * number)
-    with tempfile.TemporaryDirectory() as folder:
-        archive.save(Path(folder) / "archive.json")
-        write_json(Path(folder) / "networks.json", [asdict(network) for network in found_networks(archive)])
-        return sum(path.stat().st_size for path in Path(folder).iterdir()) / _MB
 
 
 def onnx_mb(model: nn.Module) -> float:

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+A = TypeVar("A", covariant=True)
 EFFICIENCY = 0.9
 """Assumed share of N devices' speed that data-parallel work reaches for N > 1."""
+
+USUAL_CLASSES = 1000
+"""To assume where nothing says how many classes there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,15 @@ class Work:
         shared = self.parallel and devices > 1
         compute = self.compute / (devices * EFFICIENCY) if shared else self.compute
         return self.fixed + (max(compute, self.load) if workers else compute + self.load)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandIn(Generic[A]):
+    """What takes the place of a step's ``artefact`` and ``result`` in a forecast, and how long it took to make."""
+
+    artefact: A
+    result: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

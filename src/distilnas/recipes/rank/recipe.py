@@ -6,33 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from distilnas import ranking
-from distilnas.errors import UsageError
 from distilnas.files import read_json
 from distilnas.recipes.dna.recipe import check, open_dna
 from distilnas.recipes.dna.steps import COST, DISTILL, SPACE, DnaJob
-from distilnas.recipes.frame import Recipe, provenance_of, seconds_of, write_results
+from distilnas.recipes.frame import Recipe, Series, provenance_of, seconds_of, write_results
 from distilnas.recipes.rank.settings import RankSettings
 from distilnas.recipes.rank.steps import Asked, Compare, ScoreOneShot, ScoreUntrained, TrainOneShot, rate_by
 from distilnas.recipes.rank.truth import Truth
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.students import DATA
 from distilnas.recipes.teaching import TEACHER, EvaluateTeacher, Teaching
-from distilnas.runtime.progress import Progress, SilentProgress
+from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import StepRecord
 
 BASELINES = ("params", "macs", "depth")
 
 
-def run_rank(
-    settings: RankSettings, folder: Path, *, progress: Progress | None = None, until: str | None = None
-) -> dict[str, Any]:
-    """Run all seeds, continuing where ``folder`` stands; returns the content of its ``summary.json``."""
-    if until is not None:
-        raise UsageError(
-            f"the recipe 'rank' runs whole: for the step {until!r} give the run of a seed, e.g. "
-            f"--run {folder / f'seed-{settings.seeds[0]}'}."
-        )
-    progress = progress or SilentProgress()
+def run_seeds(settings: RankSettings, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Run all seeds; the content of ``summary.json``."""
     seeds = [_run_seed(settings, seed, folder / f"seed-{seed}", progress) for seed in settings.seeds]
     names = [name for name in seeds[0]["ranking"] if all(name in seed["ranking"] for seed in seeds)]
     records = {name: [seed["ranking"][name] for seed in seeds] for name in names}
@@ -100,3 +91,13 @@ def _tau(records: list[dict[str, Any]]) -> dict[str, Any]:
     values = [record["kendall_tau"] for record in records]
     mean, stderr = ranking.mean_stderr(values) if len(values) > 1 else (values[0], None)
     return {"mean": mean, "stderr": stderr, "values": values, "n": records[0]["n"]}
+
+
+def _refuse(settings: RankSettings, folder: Path, verb: str) -> str:
+    return (
+        f"the recipe 'rank' runs whole: for the step {verb!r} give the run of a seed, e.g. "
+        f"--run {folder / f'seed-{settings.seeds[0]}'}."
+    )
+
+
+RANK = Series(name="rank", settings=RankSettings, do=run_seeds, refuse=_refuse)

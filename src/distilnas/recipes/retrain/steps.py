@@ -1,7 +1,7 @@
 """Training one network: published, own or scaled, from scratch or from trained weights; tested, exported, summed up."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,12 @@ from distilnas.costing import profile
 from distilnas.files import write_json
 from distilnas.networks import build_network, save_student
 from distilnas.recipes import doubts
-from distilnas.recipes.frame import Job, Recipe, Step, conclude
+from distilnas.recipes.frame import Job, Outline, Recipe, Step, conclude
 from distilnas.recipes.materials import Materials
+from distilnas.recipes.own import OwnTeacher
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.disk import weights_mb
+from distilnas.recipes.planning.forecast import USUAL_CLASSES, StandIn, StepForecast
 from distilnas.recipes.retrain.network import GivenNetwork, read_network
 from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.students import DATA, Evaluate, Export, Retrain, check_images, student_summary
@@ -19,6 +23,7 @@ from distilnas.runtime.store import StepRecord
 from distilnas.space.darts import AnyArchitecture
 
 RetrainJob = Job[RetrainSettings, GivenNetwork]
+RetrainPlan = Plan[RetrainSettings, GivenNetwork]
 
 
 class KeepNetwork(Step[RetrainJob, AnyArchitecture]):
@@ -40,6 +45,15 @@ class KeepNetwork(Step[RetrainJob, AnyArchitecture]):
     def load(self, job: RetrainJob) -> AnyArchitecture:
         return job.given.architecture
 
+    def stand_in(self, plan: RetrainPlan) -> StandIn[AnyArchitecture]:
+        return StandIn(artefact=plan.given.architecture)
+
+    def probe(self, plan: RetrainPlan) -> StepForecast:
+        if plan.given.trained is None:
+            return StepForecast(name=self.name)
+        begun = build_network(plan.given.architecture, num_classes=plan.classes)
+        return StepForecast(name=self.name, disk_mb=weights_mb(begun))
+
 
 def weights_of(job: RetrainJob) -> StepRecord | None:
     """Where the network's own weights are; None: it has none."""
@@ -53,7 +67,19 @@ EVALUATE, EXPORT = Evaluate(of=RETRAIN), Export(of=RETRAIN)
 
 def open_retrain(settings: RetrainSettings, folder: Path, progress: Progress | None) -> tuple[Materials, GivenNetwork]:
     """Images as the network wants them, and the network."""
-    network = read_network(settings.network, settings.data.resolution)
+    return with_network(settings, read_network(settings.network, settings.data.resolution), progress)
+
+
+def outline(settings: RetrainSettings, own: OwnTeacher | None, progress: Progress | None) -> Outline[GivenNetwork]:
+    """For a forecast; a checkpoint of weights is not read."""
+    network = read_network(replace(settings.network, weights=None), settings.data.resolution)
+    return Outline(*with_network(settings, network, progress), classes=USUAL_CLASSES)
+
+
+def with_network(
+    settings: RetrainSettings, network: GivenNetwork, progress: Progress | None
+) -> tuple[Materials, GivenNetwork]:
+    """Images as the network wants them."""
     materials = Materials(
         data=settings.data,
         runtime=settings.runtime,
@@ -79,4 +105,5 @@ RETRAINING = Recipe(
     open=open_retrain,
     check=check_images,
     finish=finish,
+    outline=outline,
 )

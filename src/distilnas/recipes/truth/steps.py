@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from distilnas.data import Preprocessing
-from distilnas.errors import UsageError
 from distilnas.ranking import mean_stderr
-from distilnas.recipes.frame import Job, Recipe, Several, Step, write_results
+from distilnas.recipes.frame import Job, Recipe, Series, Several, Step, write_results
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.students import DATA, Evaluate, Retrain, check_images
 from distilnas.recipes.truth.settings import RESOLUTION, TruthSettings
-from distilnas.runtime.progress import Progress, SilentProgress
+from distilnas.runtime.progress import Progress
 from distilnas.runtime.provenance import provenance
 from distilnas.runtime.store import key_of
 from distilnas.space import Architecture
@@ -74,17 +73,12 @@ def measure(job: SeedJob, network: Architecture) -> dict[str, Any]:
     return costs | {"accuracy": tested.result["top1"], "seconds": trained.seconds}
 
 
-def run_truth(
-    settings: TruthSettings, folder: Path, *, progress: Progress | None = None, until: str | None = None
-) -> dict[str, Any]:
+def run_seeds(settings: TruthSettings, folder: Path, progress: Progress) -> dict[str, Any]:
     """Train and test every network with every seed, continuing where ``folder`` stands.
 
     Writes ``truth.json``, {architecture: {name, accuracy, stderr, macs, params, accuracies}}, and returns the content
     of ``summary.json``.
     """
-    if until is not None:
-        raise UsageError(f"the recipe 'truth' runs whole, it has no step {until!r}; use distilnas run.")
-    progress = progress or SilentProgress()
     materials = _materials(settings, settings.seeds[0], progress)
     networks = settings.listed(len(materials.splits.train.classes))
     seeds = []
@@ -140,3 +134,10 @@ def _row(name: str, seeds: list[dict[str, Any]]) -> dict[str, Any]:
     mean, stderr = mean_stderr(accuracies) if len(seeds) > 1 else (accuracies[0], None)
     costs = {cost: seeds[0][cost] for cost in ("macs", "params")}
     return {"name": name, "accuracy": mean, "stderr": stderr, **costs, "accuracies": accuracies}
+
+
+def _refuse(settings: TruthSettings, folder: Path, verb: str) -> str:
+    return f"the recipe 'truth' runs whole, it has no step {verb!r}; use distilnas run."
+
+
+TRUTH = Series(name="truth", settings=TruthSettings, do=run_seeds, refuse=_refuse)

@@ -1,22 +1,110 @@
-"""A few steps of distillation and one batch of rating, by the code that the run uses, on noise of its shapes."""
+"""Forecasts of a DNA run: a few steps of distillation and one batch of rating, by the code that the run uses, on noise
+of its shapes; and a student to forecast with while the search has not found one."""
 
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distilnas.methods.dna import METRICS, SAMPLERS, DistillSettings, RateSettings
 from distilnas.methods.dna.distill import BlockwiseTraining
 from distilnas.methods.dna.judge import Batch, Judge
-from distilnas.recipes.planning.meter import FEWEST, MOST, Measure, Meter, Sample
+from distilnas.methods.dna.schedule import stages
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.disk import checkpoint_mb, table_mb, weights_mb
+from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work
+from distilnas.recipes.planning.meter import FEWEST, MOST, Measure, Meter, Probed, Sample
 from distilnas.recipes.planning.probes import noise_batch, probe_loop, still
+from distilnas.recipes.planning.steps import scaled_note
+from distilnas.recipes.settings import Settings
+from distilnas.recipes.solving import random_choices
 from distilnas.runtime.device import Device
+from distilnas.solve import Limit, search_problem, solve, to_choice
+from distilnas.space import Architecture, Choice, SearchSpace
 from distilnas.supernet import SuperCell, Supernet
+from distilnas.tables import CellRatings, CostTable, RatingTable, indifferent
 from distilnas.teachers import TeacherBlocks
+
+_DRAWS = 1000
+
+
+def distillation(plan: Plan[Settings, Any], made: StandIn[Supernet], teacher: TeacherBlocks) -> StepForecast:
+    """The training of the supernet, which was ``made`` for it."""
+    bench, distill, images = plan.bench, plan.settings.distill, plan.images.count("train")
+    size = min(distill.batch_size, images)
+    passes = max(1, size // (distill.micro_batch or size))
+    measure = distill_steps(
+        made.artefact, teacher, distill, device=bench.device, meter=bench.meter, seed=plan.settings.seed
+    )
+    probed = bench.measure("distill", measure, -(-size // passes))
+    bench.advise("distill", probed, distill.batch_size)
+    indices = distill.block_indices(len(made.artefact.blocks))
+    epochs = len(stages(distill.order, indices)) * distill.epochs
+    steps = images // size
+    load, start = bench.loading(distill.augment).of(steps * size, epochs)
+    compute = epochs * steps * passes * probed.seconds()
+    trained = nn.ModuleList(made.artefact.blocks[i] for i in indices)
+    return StepForecast(
+        name="distill",
+        works=(
+            Work(compute=compute, load=load, fixed=start + probed.start, parallel=True),
+            Work(fixed=made.seconds),
+        ),
+        memory_mb=bench.memory(probed),
+        disk_mb=weights_mb(made.artefact),
+        checkpoint_mb=checkpoint_mb(trained, distill.optim),
+        note=scaled_note(probed),
+    )
+
+
+def rating(plan: Plan[Settings, Any], made: StandIn[Supernet], teacher: TeacherBlocks) -> StepForecast:
+    """Rating, which goes through the images three times: their number, the teacher's spread, the candidates."""
+    bench, (number, size) = plan.bench, _rating_batches(plan)
+    probed = _probed_rating(plan, made.artefact, teacher)
+    bench.advise_smaller("rate", probed, "rate.batch_size")
+    load, start = bench.loading(None).of(number * size, 3)
+    compute = number * (2 * probed.seconds("targets") + probed.seconds("rate"))
+    return StepForecast(
+        name="rate",
+        works=(
+            Work(compute=compute, load=load, fixed=start + probed.start, parallel=True),
+            Work(fixed=made.seconds),
+        ),
+        memory_mb=bench.memory(probed),
+        disk_mb=ratings_mb(made.artefact, number),
+        note=scaled_note(probed),
+    )
+
+
+def whole_networks(
+    plan: Plan[Settings, Any], supernet: Supernet, teacher: TeacherBlocks, *, paths: int, name: str
+) -> StepForecast:
+    """So many whole networks on the rating images, which are gone through twice."""
+    number, size = _rating_batches(plan)
+    probed = _probed_rating(plan, supernet, teacher)
+    load, start = plan.bench.loading(None).of(number * size, 2)
+    compute = number * (2 * probed.seconds("targets") + paths * probed.seconds("path"))
+    work = Work(compute=compute, load=load, fixed=start)
+    return StepForecast(name=name, works=(work,), memory_mb=plan.bench.memory(probed))
+
+
+def _rating_batches(plan: Plan[Settings, Any]) -> tuple[int, int]:
+    """Number and size of the batches of rating images."""
+    images = plan.images.count("rating")
+    size = min(plan.settings.rate.batch_size, images)
+    return images // size, size
+
+
+def _probed_rating(plan: Plan[Settings, Any], supernet: Supernet, teacher: TeacherBlocks) -> Probed:
+    bench, (_, size) = plan.bench, _rating_batches(plan)
+    measure = rating_batches(supernet, teacher, plan.settings.rate, device=bench.device, meter=bench.meter)
+    return bench.measure("rate", measure, size)
 
 
 def distill_steps(
@@ -145,3 +233,38 @@ def _tree(
     output, leaving = meter.timed(partial(cell.exit, x))
     _, scoring = meter.timed(partial(score, output))
     return tree + nodes * (leaving + scoring / group), path + leaving
+
+
+def guess_architecture(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...], *, seed: int) -> Architecture:
+    """Of 1,000 random architectures, the one with most MACs among those that keep the limits.
+
+    Where none of them does, one that the solver finds without regard to ratings. Raises ``InfeasibleError`` when there
+    is none.
+    """
+
+    kept: dict[Choice, int] = {}
+    for choice in random_choices(space, _DRAWS, seed):
+        total = costs.total(space, choice)
+        if all(limit.allows(total[limit.cost]) for limit in limits):
+            kept[choice] = total["macs"]
+    if kept:
+        return space.architecture(max(kept, key=lambda choice: kept[choice]))
+    (found,) = solve(search_problem(space, indifferent(space), costs), limits)
+    return space.architecture(to_choice(space, found.positions))
+
+
+def ratings_mb(supernet: Supernet, batches: int) -> float:
+    """The rating table: mean, error and each batch's value of every candidate, which hardly compress."""
+    rng, space = np.random.default_rng(0), supernet.space
+    cells = tuple(
+        tuple(
+            CellRatings(
+                mean=rng.random(cell.shape), stderr=rng.random(cell.shape), batches=rng.random((batches, *cell.shape))
+            )
+            for cell in block.families
+        )
+        for block in space.blocks
+    )
+    settings = {"adapters": supernet.adapters}
+    table = RatingTable(space=space.fingerprint, metric="none", num_images=0, cells=cells, settings=settings)
+    return table_mb(table)

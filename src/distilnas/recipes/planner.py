@@ -1,24 +1,16 @@
 """``plan``: from settings to a forecast; nothing of the run is run, and nothing is written into its folder."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 from distilnas.errors import UsageError
-from distilnas.recipes.dnad.settings import DnadSettings
+from distilnas.recipes.catalogue import RECIPES, AnyRecipe
 from distilnas.recipes.own import OwnTeacher
 from distilnas.recipes.planning.forecast import EFFICIENCY, Forecast
 from distilnas.recipes.planning.images import PARTS, PlannedImages
 from distilnas.recipes.planning.parts import Part, Planner
-from distilnas.recipes.progressive.steps import ProgressiveSettings
-from distilnas.recipes.retrain.network import GivenNetwork, read_network
-from distilnas.recipes.retrain.settings import RetrainSettings
-from distilnas.recipes.settings import Settings
 from distilnas.runtime.progress import Progress
-from distilnas.space import Architecture
-from distilnas.space.darts import AnyArchitecture, DartsArchitecture
-
-_STUDENTS: Mapping[type, type] = {Settings: Architecture, DnadSettings: DartsArchitecture}  # of the recipes that search
+from distilnas.space.darts import AnyArchitecture
 
 
 def plan(
@@ -45,46 +37,33 @@ def plan(
     """
     if devices < 1 or seconds <= 0:
         raise UsageError(f"devices must be at least 1 and seconds above 0, got {devices} and {seconds}.")
-    _check_student(settings, architecture)
-    planner = Planner(seconds, images, classes, progress)
-    if isinstance(settings, Settings):
-        parts, runtime = [planner.search("", settings, architecture, own)[0]], settings.runtime  # type: ignore[arg-type]
-    elif isinstance(settings, DnadSettings):
-        parts, runtime = [planner.darts_search(settings, architecture)], settings.runtime  # type: ignore[arg-type]
-    elif isinstance(settings, RetrainSettings):
-        parts, runtime = [planner.retraining("", settings, _network(settings))], settings.runtime
-    elif isinstance(settings, ProgressiveSettings):
-        parts, runtime = planner.rounds(settings), settings.dna.runtime
-    else:
-        raise UsageError(
-            f"the recipe {settings.recipe!r} cannot be forecast yet; dna, dnad, retrain and progressive can."
-        )
-    return _joined(settings.recipe, parts, devices, runtime.workers)
+    recipe = RECIPES[settings.recipe]
+    _check_student(recipe, architecture)
+    if recipe.parts is None:
+        *most, last = (name for name, known in RECIPES.items() if known.parts)
+        raise UsageError(f"the recipe {recipe.name!r} cannot be forecast yet; {', '.join(most)} and {last} can.")
+    planner = Planner(seconds, images=images, classes=classes, student=architecture, own=own, progress=progress)
+    return _joined(recipe.name, recipe.parts(planner, settings), devices)
 
 
-def _check_student(settings: Any, architecture: AnyArchitecture | None) -> None:
-    """Raise ``UsageError`` for an architecture that a run of these settings would not find."""
-    kind = _STUDENTS.get(type(settings))
-    if architecture is None or (kind and isinstance(architecture, kind)):
+def _check_student(recipe: AnyRecipe, architecture: AnyArchitecture | None) -> None:
+    """Raise ``UsageError`` for an architecture that a run of the recipe would not find."""
+    if architecture is None or (recipe.finds and isinstance(architecture, recipe.finds)):
         return
-    if kind is None:
+    if recipe.finds is None:
         raise UsageError(
-            f"an architecture stands in for the student of a search; the recipe is {settings.recipe!r}: leave it out."
+            f"an architecture stands in for the student of a search; the recipe is {recipe.name!r}: leave it out."
         )
     raise UsageError(
-        f"this architecture is of another kind than those that the recipe {settings.recipe!r} finds: give one of its "
+        f"this architecture is of another kind than those that the recipe {recipe.name!r} finds: give one of its "
         "own kind, or forecast a retraining (recipe retrain, network.file)."
     )
 
 
-def _network(settings: RetrainSettings) -> GivenNetwork:
-    """The network of the settings; a checkpoint of weights is not read."""
-    return read_network(replace(settings.network, weights=None), settings.data.resolution)
-
-
-def _joined(recipe: str, parts: list[Part], devices: int, workers: int) -> Forecast:
-    bench = parts[0].bench
-    assumptions = [text for part in parts for text in part.assumptions]
+def _joined(recipe: str, parts: Sequence[Part[Any, Any]], devices: int) -> Forecast:
+    bench = parts[0].plan.bench
+    workers = bench.materials.runtime.workers
+    assumptions = [part.prefix + text for part in parts for text in part.plan.assumptions]
     assumptions += _about_images(bench.images)
     if len(parts) > 1:
         assumptions.append(
@@ -109,9 +88,9 @@ def _joined(recipe: str, parts: list[Part], devices: int, workers: int) -> Forec
         images=bench.images.to_dict(),
         steps=tuple(step for part in parts for step in part.named),
         limit_mb=bench.meter.limit_mb,
-        probe={part.prefix + name: found for part in parts for name, found in part.bench.probe.items()},
+        probe={part.prefix + name: found for part in parts for name, found in part.plan.bench.probe.items()},
         assumptions=tuple(assumptions),
-        advice=tuple(dict.fromkeys(part.prefix + text for part in parts for text in part.bench.advice)),
+        advice=tuple(dict.fromkeys(part.prefix + text for part in parts for text in part.plan.bench.advice)),
     )
 
 
