@@ -7,6 +7,8 @@ the shortcut around it, and for units behind it that are left out.
 
 import copy
 import itertools
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,18 +25,25 @@ from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_col
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
 from distilnas.surgery.taps import axes_to, call_order, convolved_norms, input_of, output_of, slopes
 
+_log = logging.getLogger(__name__)
+
+LIMIT_BYTES = 4 * 2**30
+_HELD, _FLOAT32 = 5, 4  # features of an image that are held at a time; bytes of a number
 _TINY = 1e-12
 _FLAT = 1e-3  # of the steepest channel's slope: channels below can't be corrected through it
 
 
 @torch.no_grad()
-def assemble(library: Library, choice: Choice, batches: Sequence[Tensor]) -> list[nn.Module]:
+def assemble(
+    library: Library, choice: Choice, batches: Sequence[Tensor], *, limit_bytes: int = LIMIT_BYTES
+) -> list[nn.Module]:
     """The student's units in a row (`Skip` where one is left out), refitted in order on ``batches`` of images.
 
-    Features of all images (B, C, H, W) before and after one unit are held, the teacher's and the student's. Units
-    before the first change are the teacher's, bit for bit. Behind an early end stands its new classifier.
+    Features of all images (B, C, H, W) before and after one unit are held, the teacher's and the student's: of large
+    maps only as many images are used as fit into ``limit_bytes``. Units before the first change are the teacher's, bit
+    for bit. Behind an early end stands its new classifier.
     """
-    taught = [images.to(memory_format=torch.channels_last) for images in batches]
+    taught = [images.to(memory_format=torch.channels_last) for images in affordable(library, batches, limit_bytes)]
     own, changed = list(taught), False
     students: list[nn.Module] = []
     for i, numbers in enumerate(choice.kept):
@@ -56,6 +65,24 @@ def assemble(library: Library, choice: Choice, batches: Sequence[Tensor]) -> lis
     if choice.early:
         students.append(_early_head(library, len(choice.kept) - 1, taught, own))
     return students
+
+
+def affordable(library: Library, batches: Sequence[Tensor], limit_bytes: int) -> list[Tensor]:
+    """As many of ``batches`` from the first as fit, in at least two parts, so that one half can judge the other."""
+    largest = max(math.prod(shape) for unit in library.units for shape in (unit.in_shape, unit.out_shape))
+    most = max(2, limit_bytes // (_HELD * _FLOAT32 * largest))
+    images = torch.cat(list(batches)) if len(batches) == 1 or most < len(batches[0]) * 2 else None
+    if images is not None:
+        return list(images[:most].chunk(2))
+    number = itertools.accumulate(map(len, batches))
+    kept = [batch for batch, upto in zip(batches, number, strict=True) if upto <= most]
+    if len(kept) < len(batches):
+        _log.warning(
+            "students are put together on %d of %d images, as memory allows",
+            sum(map(len, kept)),
+            sum(map(len, batches)),
+        )
+    return kept
 
 
 def _early_head(library: Library, last: int, taught: list[Tensor], own: list[Tensor]) -> nn.Module:

@@ -143,6 +143,8 @@ def build_library(
     the same bits.
     """
     progress = progress or SilentProgress()
+    if len(calibration) == 1:  # one half judges what the other one says
+        calibration = calibration[0].chunk(2)
     parts = _parts(units, calibration, ratios, limit_bytes, progress)
     heads = _heads(units, calibration)
     trials, keys = _trials(units, parts, heads)
