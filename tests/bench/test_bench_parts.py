@@ -87,10 +87,10 @@ def test_a_shrunk_supernet_has_the_share_of_ops(share: float):
 
 def test_spaces_of_the_solver():
     dna = preset("dna")
-    assert max(cell.depth for block in shortened(dna, 3).blocks for cell in block.cells) == 3
+    assert max(cell.depth for block in shortened(dna, 3).body for cell in block.cells) == 3
     deep = deepened(dna, 6)
-    assert [len(block.cells) - len(old.cells) for block, old in zip(deep.blocks, dna.blocks, strict=True)] == [1] * 6
-    assert all(block.cells[-1].num_paths == math.prod([6] * 6) == 46_656 for block in deep.blocks)
+    assert [len(block.cells) - len(old.cells) for block, old in zip(deep.body, dna.body, strict=True)] == [1] * 6
+    assert all(block.cells[-1].num_paths == math.prod([6] * 6) == 46_656 for block in deep.body)
 
 
 def test_two_processes_take_turns_with_one_and_leave_nothing_behind():

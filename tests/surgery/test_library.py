@@ -10,7 +10,7 @@ from small import chain, images, teacher, with_twins
 from distilnas.costing.counters import count, count_params
 from distilnas.errors import InfeasibleError
 from distilnas.solve import Limit
-from distilnas.surgery.assemble import assemble
+from distilnas.surgery.assemble import affordable, assemble
 from distilnas.surgery.chain import run
 from distilnas.surgery.choose import best_choices, choose, different_choices, measure
 from distilnas.surgery.cut import cut
@@ -131,3 +131,14 @@ def test_the_same_images_give_the_same_bits():
     assert first.rating_of(half).batches.tobytes() == second.rating_of(half).batches.tobytes()
     for a, b in zip(*(assemble(library, half, CALIBRATION) for library in (first, second)), strict=True):
         assert all(torch.equal(x, b.state_dict()[name]) for name, x in a.state_dict().items())
+
+
+def test_no_more_images_are_held_than_memory_allows(library):
+    """The largest map, before or after a unit, is that of 24 x 24 places: five of them are held for an image."""
+    places = max(np.prod(shape) for unit in library.units for shape in (unit.in_shape, unit.out_shape))
+    batches = [images(4, seed=seed) for seed in range(5)]
+    assert len(affordable(library, batches, 10**9)) == 5
+    held = affordable(library, batches, int(5 * 4 * places * 13))
+    assert sum(map(len, held)) == 12
+    assert [len(part) for part in affordable(library, batches, int(5 * 4 * places * 6))] == [3, 3]
+    assert [len(part) for part in affordable(library, batches[:1], 10**9)] == [2, 2]

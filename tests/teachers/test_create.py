@@ -133,7 +133,7 @@ def test_another_number_of_classes_needs_a_new_head(
     source: nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="set num_classes to 10"):
+    with pytest.raises(UsageError, match="has 10 outputs"):
         create_teacher(NAME, num_classes=4, weights=tmp_path / "w.pth")
     with caplog.at_level(logging.WARNING):
         model = create_teacher(NAME, num_classes=4, weights=tmp_path / "w.pth", allow_new_head=True)

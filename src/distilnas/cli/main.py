@@ -13,7 +13,7 @@ import traceback
 import typer
 from rich.text import Text
 
-from distilnas.cli import bench, check, config, doctor, plan, profile, rank, run, steps, zoo
+from distilnas.cli import bench, check, config, doctor, plan, profile, rank, run, shrink, steps, zoo
 from distilnas.cli.console import error_console
 from distilnas.cli.stopping import Interrupted, interrupted_text, memory_text, signals_caught
 from distilnas.errors import DistilnasError, UsageError
@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("shrink")(shrink.shrink)
 app.command("run")(run.run)
 for verb in VERBS:
     app.command(verb.name, help=verb.help)(steps.OWN.get(verb) or steps.command(verb))

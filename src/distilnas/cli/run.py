@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
+from distilnas.cli.shrink import show_shrunk
 
 
 def run(
@@ -38,6 +39,7 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         "progressive": _show_rounds,
         "rank": _show_ranking,
         "truth": _show_truth,
+        "shrink": show_shrunk,
     }
     shown[summary["recipe"]](summary)
     for text in summary.get("warnings", ()):

@@ -17,7 +17,7 @@ from torch import nn
 
 from distilnas.errors import UsageError
 from distilnas.networks.zoo import create_entry, zoo_entry
-from distilnas.runtime.weights import State, check_fit, read_state, stored_classes
+from distilnas.runtime.weights import State, check_fit, read_state, stored_classes, without_prefix
 
 
 def load_published(model: nn.Module, path: str | Path, *, ema: bool = True) -> None:
@@ -27,7 +27,7 @@ def load_published(model: nn.Module, path: str | Path, *, ema: bool = True) -> N
     Only the counters of batch norms may be missing, as they are in the oldest files. Raises ``UsageError``, with
     ``model`` unchanged, for a file that cannot be read (``runtime.weights.read_state``) or does not fit.
     """
-    _load(model, read_state(Path(path), averaged=ema), Path(path))
+    _load(model, without_prefix(model, read_state(Path(path), averaged=ema), Path(path), averaged=ema), Path(path))
 
 
 def create_published(name: str, path: str | Path, *, variant: str | None = None, ema: bool = True) -> nn.Module:
@@ -40,6 +40,7 @@ def create_published(name: str, path: str | Path, *, variant: str | None = None,
     state = read_state(path, averaged=ema)
     with torch.device("meta"):
         published = create_entry(entry)
+    state = without_prefix(published, state, path, averaged=ema)
     model = create_entry(entry, num_classes=stored_classes(published, state, default=entry.num_classes))
     _load(model, state, path)
     return model.eval()

@@ -94,7 +94,7 @@ def load_student(
     student whose parent the installed timm does not have.
     """
     folder = Path(folder)
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder / CONFIG)
     model = _build(folder, config, kwargs)
     model.student_config = config
     if in_chans is not None:
@@ -188,7 +188,8 @@ def _read_weights(path: Path, architecture: str) -> dict[str, Tensor]:
     return state
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """A ``student.json``; raises ``UsageError`` for anything else."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -20,15 +20,21 @@ from distilnas.recipes.rank.settings import RankSettings
 from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.retrain.steps import RETRAINING
 from distilnas.recipes.settings import Settings
+from distilnas.recipes.shrink.recipe import SHRINK
+from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.truth.settings import TruthSettings
 from distilnas.recipes.truth.steps import TRUTH
 from distilnas.runtime.progress import Progress
 
 _CONFIGS = resources.files("distilnas.recipes") / "configs"
 
-AnySettings = Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings
+AnySettings = (
+    Settings | DnadSettings | RetrainSettings | ProgressiveSettings | RankSettings | TruthSettings | ShrinkSettings
+)
 AnyRecipe = Recipe[Any, Any] | Series[Any]
-RECIPES: Mapping[str, AnyRecipe] = {recipe.name: recipe for recipe in (DNA, DNAD, RETRAINING, PROGRESSIVE, RANK, TRUTH)}
+RECIPES: Mapping[str, AnyRecipe] = {
+    recipe.name: recipe for recipe in (SHRINK, DNA, DNAD, RETRAINING, PROGRESSIVE, RANK, TRUTH)
+}
 
 
 def config_names() -> tuple[str, ...]:

@@ -79,9 +79,13 @@ class Teaching:
         check_classes(model, number, self.resolution)
         return self.device.module(model)
 
+    def bare(self, num_classes: int) -> nn.Module:
+        """A network of the teacher's kind as it is made elsewhere, to load the run's weights into: to be cut."""
+        return self.own.copy() if self.own else _empty_teacher(self.settings, num_classes)
+
     def empty(self, num_classes: int) -> nn.Module:
-        """A network of the teacher's kind on the device, to load the run's weights into."""
-        return self.device.module(self.own.copy() if self.own else _empty_teacher(self.settings, num_classes))
+        """The same on the device, with its fast layers."""
+        return self.device.module(self.bare(num_classes))
 
     def fit(self, folder: Path, splits: DataSplits) -> tuple[nn.Module, TrainingLog | None]:
         """The teacher ready to teach, and the log of its training where the settings ask for one."""

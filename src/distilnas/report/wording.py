@@ -43,7 +43,7 @@ def rating(value: float | None) -> str:
 
 def cost_name(cost: str) -> str:
     """A cost of the tables in the reader's words."""
-    return {"macs": "MACs", "params": "parameters"}.get(cost, cost.replace("_", " "))
+    return {"macs": "MACs", "params": "parameters", "bytes": "bytes"}.get(cost, cost.replace("_", " "))
 
 
 def duration(seconds: float) -> str:

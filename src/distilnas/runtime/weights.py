@@ -21,17 +21,24 @@ _log = logging.getLogger(__name__)
 State = dict[str, Tensor]
 
 COUNTER = "num_batches_tracked"  # of batch norms; old files and foreign frameworks do not have it
-_TORCH_FILES = (".pt", ".pth", ".pth.tar", ".bin")
-_AVERAGED = ("state_dict_ema", "model_ema")
-_PLAIN = ("state_dict", "model")
+_TORCH_FILES = (".pt", ".pth", ".pth.tar", ".bin", ".ckpt")
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "params_ema")
+_PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
+_WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # torch puts these around
+_CONVERSION = (
+    "import torch; x = torch.load('{path}', map_location='cpu', weights_only=False); "
+    "x = x if hasattr(x, 'state_dict') else next(x[k] for k in ('state_dict', 'model_state_dict', 'model') if k in x); "
+    "torch.save(x.state_dict() if hasattr(x, 'state_dict') else x, 'NEW.pth')"
+)
 
 
 def read_state(path: Path, *, averaged: bool = True) -> State:
     """The tensors by name, on the CPU, in the file ``path``; a prefix "module." is dropped.
 
-    Files: .safetensors, or .pt .pth .pth.tar .bin with the tensors plain or under state_dict, state_dict_ema, model or
-    model_ema, other entries beside them. Where both are there, those with ema (averaged over the training) are taken,
-    or the others with ``averaged=False``.
+    Files: .safetensors, or .pt .pth .pth.tar .bin .ckpt with the tensors plain or under state_dict, model_state_dict,
+    model or the like, other entries beside them. Where there are also some with ema in their name (averaged over the
+    training), those are taken, or the others with ``averaged=False``. What ``torch.compile`` and its kin put into the
+    names is dropped.
 
     Of Python's classes a torch file may contain ``argparse.Namespace``, in which timm's training script stores its
     arguments: an object of it is attributes only, these are restricted like everything else, and it is dropped. Raises
@@ -73,6 +80,38 @@ def check_fit(model: nn.Module, state: State, path: Path, *, advice: str, may_la
         )
 
 
+def without_prefix(model: nn.Module, state: State, path: Path, *, averaged: bool = True) -> State:
+    """``state`` with the names of the model, where a part of it has all of them behind one prefix (``model.``).
+
+    A training framework keeps a network as a part of something larger; the rest of that is left out, and said. Where
+    several parts have all names, those with ema in their prefix are taken, or the others with ``averaged=False``; the
+    state is returned as it is where that leaves none or several.
+    """
+    body = set(model.state_dict()) - head_keys(model)
+    needed = sorted(key for key in body if not key.endswith(COUNTER))
+    if not needed or all(key in state for key in needed):
+        return state
+    ends = (key.removesuffix(needed[0]) for key in state if key.endswith(f".{needed[0]}"))
+    found = [prefix for prefix in ends if all(prefix + key in state for key in needed)]
+    ema = [prefix for prefix in found if "ema" in prefix]
+    chosen = (ema if averaged and ema else [prefix for prefix in found if prefix not in ema]) or found
+    if len(chosen) != 1:
+        return state
+    own = {key.removeprefix(chosen[0]): value for key, value in state.items() if key.startswith(chosen[0])}
+    others = f"; {len(state) - len(own)} other entries are left out" if len(own) < len(state) else ""
+    _log.warning("%s: the weights are those under %r%s", path, chosen[0].rstrip("."), others)
+    return own
+
+
+def agrees_in_order(model: nn.Module, state: State) -> bool:
+    """Whether the entries have the model's shapes one by one, whatever they are called."""
+    shapes = [
+        [tuple(value.shape) for key, value in entries.items() if not key.endswith(COUNTER)]
+        for entries in (model.state_dict(), state)
+    ]
+    return shapes[0] == shapes[1]
+
+
 def head_keys(model: nn.Module) -> set[str]:
     """State-dict keys of a timm model's classifier; none for other networks."""
     timm_model: Any = model
@@ -105,9 +144,14 @@ def _unreadable(path: Path, error: Exception) -> UsageError:
     if refused:
         return UsageError(
             f"{path} must hold tensors only, and plain values beside them, but has {refused[1]}, which could run any "
-            "code when it is read. Where you trust its origin, convert it once in Python and give the new file: "
-            "torch.save({'state_dict': torch.load(FILE, map_location='cpu', weights_only=False)['state_dict']}, "
-            "'NEW.pth')."
+            "code when it is read. Where you trust its origin, convert it once in Python, where its classes are "
+            f"installed, and give the new file: {_CONVERSION.format(path=path)}"
+        )
+    if "TorchScript" in str(error):
+        return UsageError(
+            f"{path} must hold tensors only, but is a TorchScript program. Where you trust its origin, convert it once "
+            f"in Python and give the new file: import torch; torch.save(torch.jit.load('{path}', "
+            "map_location='cpu').state_dict(), 'NEW.pth')"
         )
     reason = str(error).partition("\n")[0] or type(error).__name__
     return UsageError(
@@ -117,16 +161,19 @@ def _unreadable(path: Path, error: Exception) -> UsageError:
 
 
 def _unnested(stored: Any, path: Path, nests: tuple[str, ...]) -> State:
-    nest = next((key for key in nests if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping)), None)
-    state = stored if nest is None else stored[nest]
+    state, taken = stored, []
+    while isinstance(state, Mapping) and (nest := next((k for k in nests if isinstance(state.get(k), Mapping)), None)):
+        state = state[nest]
+        taken.append(nest)
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         found = some(map(str, state)) if isinstance(state, Mapping) and state else type(state).__name__
         raise UsageError(
             f"{path} must hold tensors by name, plain or under {', '.join(nests)}; found {found}. Save the state dict "
             "alone."
         )
-    if nest is not None:
-        _log.info("%s: weights taken from %s", path, nest)
+    if taken:
+        _log.info("%s: weights taken from %s", path, ".".join(taken))
+    state = {_WRAPPERS.sub("", key): value for key, value in state.items()}
     if all(key.startswith("module.") for key in state):
         return {key.removeprefix("module."): value for key, value in state.items()}
-    return dict(state)
+    return state

@@ -7,6 +7,8 @@ the shortcut around it, and for units behind it that are left out.
 
 import copy
 import itertools
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,17 +25,25 @@ from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_col
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
 from distilnas.surgery.taps import axes_to, call_order, convolved_norms, input_of, output_of, slopes
 
+_log = logging.getLogger(__name__)
+
+LIMIT_BYTES = 4 * 2**30
+_HELD, _FLOAT32 = 5, 4  # features of an image that are held at a time; bytes of a number
+_TINY = 1e-12
 _FLAT = 1e-3  # of the steepest channel's slope: channels below can't be corrected through it
 
 
 @torch.no_grad()
-def assemble(library: Library, choice: Choice, batches: Sequence[Tensor]) -> list[nn.Module]:
+def assemble(
+    library: Library, choice: Choice, batches: Sequence[Tensor], *, limit_bytes: int = LIMIT_BYTES
+) -> list[nn.Module]:
     """The student's units in a row (`Skip` where one is left out), refitted in order on ``batches`` of images.
 
-    Features of all images (B, C, H, W) before and after one unit are held, the teacher's and the student's. Units
-    before the first change are the teacher's, bit for bit. Behind an early end stands its new classifier.
+    Features of all images (B, C, H, W) before and after one unit are held, the teacher's and the student's: of large
+    maps only as many images are used as fit into ``limit_bytes``. Units before the first change are the teacher's, bit
+    for bit. Behind an early end stands its new classifier.
     """
-    taught = [images.to(memory_format=torch.channels_last) for images in batches]
+    taught = [images.to(memory_format=torch.channels_last) for images in affordable(library, batches, limit_bytes)]
     own, changed = list(taught), False
     students: list[nn.Module] = []
     for i, numbers in enumerate(choice.kept):
@@ -55,6 +65,24 @@ def assemble(library: Library, choice: Choice, batches: Sequence[Tensor]) -> lis
     if choice.early:
         students.append(_early_head(library, len(choice.kept) - 1, taught, own))
     return students
+
+
+def affordable(library: Library, batches: Sequence[Tensor], limit_bytes: int) -> list[Tensor]:
+    """As many of ``batches`` from the first as fit, in at least two parts, so that one half can judge the other."""
+    largest = max(math.prod(shape) for unit in library.units for shape in (unit.in_shape, unit.out_shape))
+    most = max(2, limit_bytes // (_HELD * _FLOAT32 * largest))
+    images = torch.cat(list(batches)) if len(batches) == 1 or most < len(batches[0]) * 2 else None
+    if images is not None:
+        return list(images[:most].chunk(2))
+    number = itertools.accumulate(map(len, batches))
+    kept = [batch for batch, upto in zip(batches, number, strict=True) if upto <= most]
+    if len(kept) < len(batches):
+        _log.warning(
+            "students are put together on %d of %d images, as memory allows",
+            sum(map(len, kept)),
+            sum(map(len, batches)),
+        )
+    return kept
 
 
 def _early_head(library: Library, last: int, taught: list[Tensor], own: list[Tensor]) -> nn.Module:
@@ -110,10 +138,12 @@ class _UnitRefit:
                 extra = self._extra(path, taught, own, ahead) if path == linear[-1] else None
                 self._refit(path, norms.get(path), taught, own, extra)
             elif path in self._norms(order) and path not in behind:
-                _measure_norm(self.module, path, own)
+                self._shift_norm(path, taught, own)
 
     def _norms(self, order: list[str]) -> list[str]:
-        return [path for path in order if isinstance(self.module.get_submodule(path), nn.modules.batchnorm._BatchNorm)]
+        parts = {path: self.module.get_submodule(path) for path in order}
+        norms = [path for path, part in parts.items() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        return [path for path in norms if parts[path].running_mean is not None]
 
     def _refit(
         self, path: str, norm: str | None, taught: list[Tensor], own: list[Tensor], extra: list[Tensor] | None
@@ -160,29 +190,43 @@ class _UnitRefit:
         return [lack.permute(axes) * inverse for lack in missing if isinstance(lack, Tensor)]
 
     def _norm_as_taught(self, norm: str, path: str) -> None:
-        mean = self.unit.module.get_submodule(norm).running_mean
-        assert isinstance(mean, Tensor)
-        if path in self.rows:
-            mean = mean[torch.from_numpy(self.rows[path]).to(mean.device)]
-        self.module.get_submodule(norm).running_mean.copy_(mean)  # type: ignore[union-attr,operator]
+        mean = self._kept(_statistic(self.unit.module, norm, "running_mean"), by=path)
+        _statistic(self.module, norm, "running_mean").copy_(mean)
+
+    def _shift_norm(self, norm: str, taught: list[Tensor], own: list[Tensor]) -> None:
+        """Move the statistics of a batch norm as far as the student's inputs have moved from the teacher's.
+
+        The teacher's own statistics need not be those of these images: they were taken while it was trained.
+        """
+        before, after = _input_statistics(self.unit.module, norm, taught), _input_statistics(self.module, norm, own)
+        mean, variance = (self._kept(value, by=norm) for value in before)
+        _statistic(self.module, norm, "running_mean").add_(after[0] - mean)
+        _statistic(self.module, norm, "running_var").mul_(after[1].clamp_min(_TINY) / variance.clamp_min(_TINY))
+
+    def _kept(self, values: Tensor, *, by: str) -> Tensor:
+        """Entries of the teacher's ``values`` for the channels that are left in the layer ``by``."""
+        if by not in self.rows:
+            return values
+        return values[torch.from_numpy(self.rows[by]).to(values.device)]
 
 
-def _can_refit(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+def _statistic(module: nn.Module, norm: str, name: str) -> Tensor:
+    found = getattr(module.get_submodule(norm), name)
+    assert isinstance(found, Tensor)
+    return found
 
 
-def _measure_norm(module: nn.Module, path: str, own: list[Tensor]) -> None:
-    """Mean and variance (of all samples, unbiased) that the batch norm at ``path`` reads."""
-    norm = module.get_submodule(path)
-    if not isinstance(norm.running_mean, Tensor):
-        return
+def _input_statistics(module: nn.Module, norm: str, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance, over all images and places, of each channel that the batch norm reads."""
     number, total, squares = 0, torch.zeros(()), torch.zeros(())
-    for x in own:
-        y = input_of(module, path, x).transpose(0, 1).flatten(1)
+    for x in features:
+        y = input_of(module, norm, x).transpose(0, 1).flatten(1)
         number += y.shape[1]
         total = total + y.sum(1, dtype=torch.float64)
         squares = squares + y.double().square().sum(1)
     mean = total / number
-    variance = (squares / number - mean.square()).clamp_min(0) * (number / max(1, number - 1))
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)  # type: ignore[union-attr,operator]
+    return mean, squares / number - mean.square()
+
+
+def _can_refit(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)

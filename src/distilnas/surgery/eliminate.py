@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from distilnas.surgery.moments import Moment
+from distilnas.surgery.moments import Moment, ridged_factor
 
 RIDGE = 1e-4  # of the mean diagonal of C: inputs that hardly vary, or depend on each other, count as noise
 _PENDING = 48  # columns whose effect on the big matrices is put off, so that it is one product of matrices
@@ -86,9 +86,8 @@ class _State:
         covariance = covariance[np.ix_(order, order)]
         weight = np.asarray(reader.weight, dtype=np.float64)[:, order]
         self._total = float(np.einsum("oi,ij,oj->", weight, covariance, weight, optimize=True)) or 1.0
-        covariance.flat[:: len(covariance) + 1] += ridge * max(np.trace(covariance) / len(covariance), 1e-300)
         self._b = b
-        self._inverse = _inverse(covariance)
+        self._inverse = _inverse(covariance, ridge)
         self._weight = weight
         self._at = np.arange(number)  # where a channel stands in the big matrices, which lose rows now and then
         self._left = np.ones(number, dtype=bool)
@@ -158,12 +157,11 @@ class _State:
         self._out = np.zeros((rows, len(self._weight)))
 
 
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """Of a symmetric, positive definite ``matrix``, which is lost; by Cholesky's factor, half the work of LU's."""
-    factor, failed = linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1)  # type: ignore[attr-defined]
-    inverse, wrong = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)  # type: ignore[attr-defined]
-    if failed or wrong:
-        raise np.linalg.LinAlgError("the covariance of a layer's inputs is not positive definite")
+def _inverse(matrix: np.ndarray, ridge: float) -> np.ndarray:
+    """Of the symmetric ``matrix`` with ``ridge`` of its mean diagonal, more where rounding made it indefinite."""
+    (invert,) = linalg.get_lapack_funcs(("potri",), (matrix,))
+    inverse, failed = invert(ridged_factor(matrix, ridge), lower=1, overwrite_c=1)
+    assert not failed
     return np.tril(inverse) + np.tril(inverse, -1).T
 
 

@@ -22,8 +22,9 @@ from distilnas.surgery.rate import Rating, Trial, rate
 
 RATIOS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 MEASURES: Measures = {
-    "macs": lambda module, shape: count(module, shape)[0],
+    "macs": lambda module, shape: count(module, shape).macs,
     "params": lambda module, _shape: count_params(module),
+    "bytes": lambda module, _shape: sum(t.numel() * t.element_size() for t in module.state_dict().values()),
 }
 
 
@@ -142,6 +143,8 @@ def build_library(
     the same bits.
     """
     progress = progress or SilentProgress()
+    if len(calibration) == 1:  # one half judges what the other one says
+        calibration = calibration[0].chunk(2)
     parts = _parts(units, calibration, ratios, limit_bytes, progress)
     heads = _heads(units, calibration)
     trials, keys = _trials(units, parts, heads)

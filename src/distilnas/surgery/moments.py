@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import linalg
 from timm.layers import Conv2dSame, pad_same
 from torch import Tensor, nn
 from torch.nn import functional
@@ -66,32 +67,60 @@ def num_columns(layer: nn.Module) -> int:
     return int(np.prod(layer.weight.shape[1:]))  # type: ignore[union-attr,arg-type]
 
 
+def ridged_factor(matrix: np.ndarray, ridge: float) -> np.ndarray:
+    """Cholesky's lower factor of a symmetric ``matrix`` with ``ridge`` of its mean diagonal added to the diagonal.
+
+    Ten times as much, and again, where the matrix is indefinite by rounding.
+    """
+    scale = max(float(np.trace(matrix)) / len(matrix), 1e-300)
+    while True:
+        shifted = matrix.copy()
+        shifted.flat[:: len(matrix) + 1] += ridge * scale
+        try:
+            return np.tril(linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False))
+        except linalg.LinAlgError:
+            ridge = max(10 * ridge, 1e-12)
+
+
 class MomentSum:
     """Adds up the moment of samples (n, d), and with targets (n, o) their products: float32 in a batch, then float64.
 
-    Of a batch with more than its share of ``enough`` samples only evenly spread ones are taken.
+    Samples are taken from the mean of the first batch on, so that large means cost no digits.
     """
 
     def __init__(self, columns: int, outputs: int = 0) -> None:
         self.samples = 0
+        self._shift: Tensor | None = None
         self._second = np.zeros((columns + 1, columns + 1))
         self._cross = np.zeros((outputs, columns + 1))
 
     def add(self, samples: Tensor, targets: Tensor | None = None) -> None:
         """Take in samples (n, d) and, where the sum has targets, (n, o)."""
-        samples = functional.pad(samples.float(), (0, 1), value=1.0)
+        samples = samples.float()
+        if self._shift is None:
+            self._shift = samples.mean(0)
+        samples = functional.pad(samples - self._shift, (0, 1), value=1.0)
         self.samples += len(samples)
         self._second += (samples.T @ samples).double().cpu().numpy()
         if targets is not None:
             self._cross += (targets.float().T @ samples).double().cpu().numpy()
 
     def moment(self) -> Moment:
-        second = self._second / max(1, self.samples)
+        """Of all samples so far."""
+        back = self._back()
+        second = back @ (self._second / max(1, self.samples)) @ back.T
         return Moment(second=(second + second.T) / 2, samples=self.samples)
 
     def cross(self) -> np.ndarray:
         """(o, d + 1): mean of target x^T, with the constant behind."""
-        return self._cross / max(1, self.samples)
+        return self._cross / max(1, self.samples) @ self._back().T
+
+    def _back(self) -> np.ndarray:
+        """(d + 1, d + 1): what makes samples with their constant of shifted ones."""
+        back = np.eye(len(self._second))
+        if self._shift is not None:
+            back[:-1, -1] = self._shift.double().cpu().numpy()
+        return back
 
 
 def thinned(samples: int, most: int) -> slice:

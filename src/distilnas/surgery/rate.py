@@ -41,7 +41,7 @@ def rate(
 ) -> list[Rating]:
     """Rate every trial on ``batches`` of held-out images (B, C, H, W), calculating in ``dtype``.
 
-    The teacher runs once; for a trial only what follows it does. Memory is that of one batch.
+    For a trial only what follows it runs, and what comes before it once for all. Memory is that of one batch.
     """
     bench = _Bench(units, trials, batches[0][:2], dtype)
     divergences: list[list[np.ndarray]] = [[] for _ in trials]
@@ -73,14 +73,13 @@ class _Bench:
 
     def look(self, images: Tensor) -> Iterator[tuple[int, np.ndarray]]:
         """Number of each trial and its divergence on each image."""
-        features = [images]
-        for unit in self._units:
-            features.append(unit(features[-1]))
-        target = functional.log_softmax(features[-1].float(), 1)
-        for feature, trials in zip(features, self._trials, strict=False):
+        target = functional.log_softmax(run(self._units, images).float(), 1)
+        feature = images
+        for unit, trials in zip(self._units, self._trials, strict=True):
             for number, modules, last in trials:
                 logits = run((*modules, *self._units[last + 1 :]), feature).float()
                 yield number, divergence(target, logits).double().cpu().numpy()
+            feature = unit(feature)
 
 
 def _quick_row(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype) -> tuple[nn.Module, ...]:

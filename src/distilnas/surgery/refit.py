@@ -12,7 +12,7 @@ import torch
 from scipy import linalg
 from torch import Tensor, nn
 
-from distilnas.surgery.moments import Moment
+from distilnas.surgery.moments import Moment, ridged_factor
 
 RIDGE = 3e-4  # of the mean variance of the inputs
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # among which held-out halves choose
@@ -39,9 +39,7 @@ def fit_map(moment: Moment, cross: np.ndarray, start: np.ndarray, *, ridge: floa
     columns = len(covariance)
     share = ridge * max(1.0, _WELL_POSED * columns / max(1, moment.samples))
     missing = cross[:, :-1] - np.outer(target_mean, mean) - start @ covariance  # covariance of inputs with what fails
-    covariance.flat[:: columns + 1] += share * max(float(np.trace(covariance)) / columns, 1e-300)
-    factor = linalg.cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
-    weight = start + linalg.cho_solve(factor, missing.T, check_finite=False).T
+    weight = start + linalg.cho_solve((ridged_factor(covariance, share), True), missing.T, check_finite=False).T
     return Fit(weight=weight, constant=target_mean - weight @ mean, ridge=share)
 
 

@@ -10,7 +10,16 @@ from torch import nn
 
 import distilnas.networks  # noqa: F401 - timm must know our networks, which may be teachers
 from distilnas.errors import UsageError, nearest
-from distilnas.runtime.weights import COUNTER, State, check_fit, head_keys, read_state, stored_classes
+from distilnas.runtime.weights import (
+    COUNTER,
+    State,
+    agrees_in_order,
+    check_fit,
+    head_keys,
+    read_state,
+    stored_classes,
+    without_prefix,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -50,24 +59,24 @@ def load_weights(
 ) -> None:
     """Load the weights and buffers in the file ``path`` into ``model``, all of them.
 
-    Files: .safetensors, or .pt .pth .pth.tar .bin with tensors only, plain or under state_dict, state_dict_ema, model
-    or model_ema; a prefix "module." is dropped. A classifier of another number of classes is dropped and ``model``'s
-    freshly initialised (``reset_classifier``) if ``allow_new_head``, for fine-tuning. ``by_order`` ignores the names
-    and pairs the entries in order, for files of other projects: number, shapes and order must agree.
+    Files: as ``read_state`` has them; a prefix before all of the model's names is dropped, with a warning. A classifier
+    of another number of classes is dropped and ``model``'s freshly initialised (``reset_classifier``) if
+    ``allow_new_head``, for fine-tuning. ``by_order`` ignores the names and pairs the entries in order, for files of
+    other projects: number, shapes and order must agree.
 
     Raises ``UsageError``, with ``model`` unchanged, for a file that is missing, damaged or does not fit.
     """
     state = read_state(path)
-    if by_order:
-        state = _renamed_in_order(model, state, path)
+    state = _renamed_in_order(model, state, path) if by_order else without_prefix(model, state, path)
     head = head_keys(model)
     classes = stored_classes(model, state, default=num_classes)
     if classes == num_classes:
         head = set()
     elif not allow_new_head:
         raise UsageError(
-            f"the classifier in {path} must have num_classes = {num_classes} outputs, but has {classes}: set "
-            f"num_classes to {classes}, or allow a new head (allow_new_head) and fine-tune it."
+            f"the classifier in {path} has {classes} outputs, the images have {num_classes} classes: fine-tune a new "
+            "classifier on them (teacher.fit.epochs=5; allow_new_head of load_weights), or give images of the "
+            f"{classes} classes."
         )
     body = {key: value for key, value in state.items() if key not in head}
     check_fit(
@@ -75,7 +84,7 @@ def load_weights(
         body,
         path,
         may_lack=head,
-        advice="Choose the teacher (and its arguments) that the file belongs to.",
+        advice=_advice(model, state, path),
     )
     if head:
         timm_model: Any = model
@@ -85,6 +94,16 @@ def load_weights(
         )
     model.load_state_dict(body, strict=False)  # checked above: only a dropped head and counters may be missing
     _log.info("%d entries loaded from %s", len(body), path)
+
+
+def _advice(model: nn.Module, state: State, path: Path) -> str:
+    """What to do about entries that do not fit by name."""
+    if agrees_in_order(model, state) and path.suffix != ".safetensors":
+        return (
+            "Only the names differ, the shapes agree in order: set teacher.weights_by_order=true to take them in the "
+            "order of the file."
+        )
+    return "Choose the teacher that the file belongs to (teacher.model, and teacher.model_kwargs for its arguments)."
 
 
 def _check_name(name: str, pretrained: bool) -> None:

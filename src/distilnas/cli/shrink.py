@@ -1,0 +1,84 @@
+"""``distilnas shrink``: a smaller network with its teacher's weights, from a model and a folder of images."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
+
+_LIMIT = "{}: an amount (9M), a share of the teacher's (40%), or several for a family (75%,50%,25%)."
+_MEASURES = ("macs", "params", "bytes")
+_BY_ORDER = "Take the values of the file in order, whatever their names."
+
+
+def shrink(
+    model: Annotated[str, typer.Argument(help="A timm model, or the folder of a student.")],
+    images: Annotated[str, typer.Argument(help="Folder of images, one folder a class (or train/ and test/ of them).")],
+    weights: Annotated[str | None, typer.Option(help="The model's weights; default: timm's pretrained ones.")] = None,
+    weights_by_order: Annotated[bool, typer.Option(help=_BY_ORDER)] = False,
+    macs: Annotated[str | None, typer.Option(help=_LIMIT.format("Most multiply-adds"))] = None,
+    params: Annotated[str | None, typer.Option(help=_LIMIT.format("Most parameters"))] = None,
+    bytes: Annotated[str | None, typer.Option(help=_LIMIT.format("Most bytes of weights"))] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of the images in pixels; default: the model's.")] = None,
+    fit_epochs: Annotated[
+        int | None, typer.Option(help="Fine-tune the model on the images first; default: 8 if its classes differ.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes that each student's recovery may take.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Epochs of each recovery; default: half of the teacher's fit, or 4.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    run: RunOption = None,
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Shrink a trained network under a budget: it keeps its weights, is repaired, recovered, tested and exported.
+
+    Called again, it continues; another budget is solved in seconds and only its student is made.
+    """
+    from distilnas.recipes.shrink.easy import budgets_of, shrink_settings
+    from distilnas.recipes.shrink.recipe import run_shrink
+
+    begin()
+    settings = shrink_settings(
+        model,
+        images,
+        weights=weights,
+        by_order=weights_by_order,
+        budgets=budgets_of({"macs": macs, "params": params, "bytes": bytes}),
+        resolution=resolution,
+        fit_epochs=fit_epochs,
+        minutes=minutes,
+        epochs=epochs,
+        seed=seed,
+    )
+    folder = run or Path("runs") / f"shrink-{Path(model).name}-{Path(images).resolve().name}"
+    summary = run_shrink(settings, folder, progress=RichProgress())
+    if json:
+        print_json(summary)
+    else:
+        show_shrunk(summary)
+        console.print(f"  report       {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_shrunk(summary: dict[str, Any]) -> None:
+    """Teacher and students side by side on stdout."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "test top-1", "untrained", "MACs (papers: FLOPs)", "parameters", "bytes"):
+        table.add_column(column, justify="left" if not column else "right")
+    teacher = summary["teacher"]
+    table.add_row(f"teacher {teacher['name']}", f"{teacher['top1']:.2f} %", "", *_costs(teacher, teacher))
+    for row in summary["students"]:
+        name = ", ".join(f"{measure} <= {limit}" for measure, limit in row["budget"].items())
+        accuracies = (f"{row['top1']:.2f} %", f"{row['top1_before_training']:.2f} %")
+        table.add_row(name, *accuracies, *_costs(row, teacher))
+    console.print(table)
+    for row in summary["students"]:
+        console.print(f"  {row['artefacts']['weights']}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _costs(row: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
+    shares = ["" if row is teacher else f" ({row[name] / teacher[name]:.0%})" for name in _MEASURES]
+    return [f"{row[name]:,}{share}" for name, share in zip(_MEASURES, shares, strict=True)]

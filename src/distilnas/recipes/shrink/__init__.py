@@ -1,0 +1,1 @@
+"""The recipe ``shrink``: students under budgets that keep their teacher's weights."""

@@ -1,0 +1,93 @@
+"""Settings from what a command line says: a teacher, a folder of images, budgets; all else is found out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import get_pretrained_cfg
+
+from distilnas.config import parse
+from distilnas.data import read_image_data
+from distilnas.errors import UsageError
+from distilnas.networks.files import CONFIG, read_config
+from distilnas.recipes.shrink.settings import ShrinkSettings
+from distilnas.runtime.weights import read_state, stored_classes
+from distilnas.teachers import create_teacher
+
+FIT_EPOCHS = 8
+
+
+def budgets_of(given: Mapping[str, str | None]) -> tuple[dict[str, str], ...]:
+    """One budget a column: ``{macs: "75%,50%", params: "2M"}`` are two, both with the second limit.
+
+    Raises ``UsageError`` where two measures name different numbers of limits.
+    """
+    lists = {name: [part.strip() for part in text.split(",")] for name, text in given.items() if text is not None}
+    if not lists:
+        return ({"macs": "50%"},)
+    number = max(map(len, lists.values()))
+    if any(len(values) not in (1, number) for values in lists.values()):
+        told = ", ".join(f"{name}={','.join(values)}" for name, values in lists.items())
+        raise UsageError(f"measures that are limited together name as many limits each, or one for all; got {told}.")
+    return tuple({name: values[i % len(values)] for name, values in lists.items()} for i in range(number))
+
+
+def shrink_settings(
+    model: str,
+    images: str,
+    *,
+    weights: str | None = None,
+    by_order: bool = False,
+    budgets: Sequence[Mapping[str, str]] = ({"macs": "50%"},),
+    resolution: int | None = None,
+    fit_epochs: int | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    seed: int = 0,
+) -> ShrinkSettings:
+    """Settings for timm's ``model`` (or a student's folder) and a folder of ``images``.
+
+    A teacher whose classes are not the images' is fine-tuned first, for ``fit_epochs`` (default 8); with ``fit_epochs``
+    any is. ``minutes`` or ``epochs``: of the recovery of each student. On processors that multiply bfloat16 matrices
+    the run uses these.
+    """
+    is_folder = (Path(model) / CONFIG).is_file()
+    teacher: dict[str, Any] = {"student": model} if is_folder else {"model": model}
+    teacher |= {"weights": weights, "weights_by_order": by_order} if weights else {}
+    teacher |= {} if is_folder or weights else {"pretrained": True}
+    if fit_epochs or (fit_epochs is None and _classes_differ(model, images, weights, is_folder)):
+        teacher["fit"] = _fit(fit_epochs or FIT_EPOCHS)
+    recovery = {"minutes": minutes, "epochs": epochs}
+    data = {
+        "recipe": "shrink",
+        "seed": seed,
+        "data": {"source": "folder", "path": images} | ({"resolution": resolution} if resolution else {}),
+        "teacher": teacher,
+        "budgets": [dict(budget) for budget in budgets],
+        "recovery": {name: value for name, value in recovery.items() if value is not None},
+        "runtime": {"precision": "bf16-mixed" if _multiplies_bf16() else "32-true"},
+    }
+    return parse(data, ShrinkSettings)
+
+
+def _fit(epochs: int) -> dict[str, Any]:
+    optim = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "warmup": 0.1}
+    return {"epochs": epochs, "batch_size": 64, "optim": optim}
+
+
+def _classes_differ(model: str, images: str, weights: str | None, is_folder: bool) -> bool:
+    number = len(read_image_data(images, check="none").train.classes)
+    if is_folder:
+        return read_config(Path(model) / CONFIG)["num_classes"] != number
+    if weights:
+        with torch.device("meta"):
+            network = create_teacher(model, num_classes=number)
+        return stored_classes(network, read_state(Path(weights)), default=number) != number
+    config = get_pretrained_cfg(model, allow_unregistered=True)
+    return config is None or config.num_classes != number
+
+
+def _multiplies_bf16() -> bool:
+    """Whether this processor has units for bfloat16 matrices (AMX)."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())

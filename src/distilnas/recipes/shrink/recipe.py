@@ -1,0 +1,124 @@
+"""The recipe ``shrink``: what is checked before its steps and what they come to; the steps are in ``steps``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from distilnas.data import Preprocessing
+from distilnas.recipes.frame import Recipe, conclude, drive
+from distilnas.recipes.materials import Materials
+from distilnas.recipes.own import own_teacher
+from distilnas.recipes.shrink.budgets import check_budgets
+from distilnas.recipes.shrink.settings import ShrinkSettings
+from distilnas.recipes.shrink.steps import STEPS, BudgetSteps, ShrinkJob, budget_steps
+from distilnas.recipes.students import check_images
+from distilnas.recipes.teaching import TEACHER, Teaching, taught
+from distilnas.runtime.progress import Progress
+from distilnas.runtime.store import StepRecord
+from distilnas.surgery.library import MEASURES
+from distilnas.teachers import Partition
+from distilnas.teachers.units import propose_units
+
+
+def cut(model: nn.Module, resolution: int, _policy: str | Sequence[str]) -> Partition:
+    """The fine partition that a network is shrunk by."""
+    return propose_units(model, resolution).partition
+
+
+def open_shrink(
+    settings: ShrinkSettings,
+    folder: Path,
+    progress: Progress | None = None,
+    teacher: nn.Module | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> tuple[Materials, Teaching]:
+    """Images and teacher of a run in ``folder``, which remembers the user's own module; see ``run_shrink``."""
+    own = own_teacher(settings.teacher, teacher, preprocessing, folder)
+    rating = settings.library.rating_images
+    return taught(settings, settings.teacher, rating_images=rating, cut=cut, own=own, progress=progress)
+
+
+def check(job: ShrinkJob) -> None:
+    """Raise what is wrong with budgets, images and teacher before anything is written or trained."""
+    check_budgets(job.settings.budgets)
+    check_images(job)
+    if not job.finished(TEACHER):
+        job.given.describe(job.given.new())
+
+
+def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
+    """``summary.json``; all paths are relative to the run."""
+    library, teacher = records["library"].result, records["teacher"].result
+    students = [_student(job, steps) for steps in budget_steps(job.settings)]
+    first = job.result(budget_steps(job.settings)[0].choose)
+    curve = records["curve"].result if "curve" in records else {"rows": [], "teacher": None}
+    found = {
+        "teacher": {
+            "name": teacher["name"],
+            "top1": records["evaluate-teacher"].result["top1"],
+            **{name: library["teacher"][name] for name in MEASURES},
+        },
+        "space": {"num_architectures": int(library["num_architectures"])},
+        "rating": {name: library[name] for name in ("num_candidates", "num_rated", "num_images")},
+        "solution": {
+            "rating": first["rating"],
+            "macs": first["macs"],
+            "params": first["params"],
+            "optimal": first["optimal"],
+            "as_rated": first["as_rated"],
+            "budgets": {name: {"min": None, "max": most} for name, most in first["limits"].items()},
+        },
+        "student": students[0],
+        "students": students,
+        "curve": [_point(row) for row in curve["rows"] if row["kind"] == "searched"],
+        "alternatives": [{"kind": row["kind"], **_point(row)} for row in curve["rows"] if row["kind"] != "searched"],
+        "held_out_teacher": curve["teacher"],
+        "artefacts": students[0]["artefacts"],
+    }
+    return conclude(job, SHRINK, records, found)
+
+
+def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
+    chosen, tested, exported = (job.do(step) for step in (steps.choose, steps.evaluate, steps.export))
+    place = exported.folder.relative_to(job.run.folder)
+    return {
+        "budget": chosen.result["budget"],
+        "top1": tested.result["top1"],
+        "top5": tested.result["top5"],
+        "top1_before_training": tested.result["top1_before_training"],
+        **{name: chosen.result[name] for name in MEASURES},
+        "as_rated": chosen.result["as_rated"],
+        "alternatives": chosen.result["alternatives"],
+        "onnx": exported.result,
+        "artefacts": {
+            "architecture": f"{place}/student.json",
+            "weights": f"{place}/model.safetensors",
+            "onnx": f"{place}/model.onnx",
+            "report": "report.html",
+        },
+    }
+
+
+def _point(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{name: row[name] for name in MEASURES}, "top1": row["top1"], "stderr": row["top1_stderr"]}
+
+
+SHRINK = Recipe(name="shrink", settings=ShrinkSettings, steps=STEPS, open=open_shrink, check=check, finish=finish)
+
+
+def run_shrink(
+    settings: ShrinkSettings,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    teacher: nn.Module | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> dict[str, Any]:
+    """Run everything, continuing where ``folder`` stands; returns the content of ``summary.json``.
+
+    ``teacher``: your own trained module, one output per class, where ``settings.teacher.model`` is ``own``, with the
+    ``preprocessing`` it wants; it is copied, never changed.
+    """
+    return drive(SHRINK, settings, folder, *open_shrink(settings, folder, progress, teacher, preprocessing))

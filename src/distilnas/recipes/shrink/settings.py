@@ -1,0 +1,84 @@
+"""Settings of the recipe ``shrink``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distilnas.errors import UsageError
+from distilnas.recipes.settings import DataSettings, RuntimeSettings, TeacherSettings, plain
+from distilnas.recovery import RecoverySettings
+
+IDENTITY = ("recipe", "seed", "data", "teacher", "library")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibrarySettings:
+    """What the candidates are made of, and on how many images.
+
+    ``ratios``: shares of a unit's inner channels that may stay, besides all. ``images``: training images that the
+    closed form reads (their labels are not used); ``rating_images``: held-out training images that candidates, students
+    and alternatives are measured on.
+    """
+
+    ratios: tuple[float, ...] = (0.75, 0.5, 0.375, 0.25, 0.125)
+    images: int = 1500
+    rating_images: int = 512
+
+    def __post_init__(self) -> None:
+        if not self.ratios or min(self.ratios) <= 0 or max(self.ratios) >= 1:
+            raise UsageError(f"library.ratios are shares between 0 and 1, at least one, got {list(self.ratios)}.")
+        if self.images < 2 or self.rating_images < 4:
+            raise UsageError(
+                f"library.images must be at least 2 and library.rating_images at least 4, got {self.images} and "
+                f"{self.rating_images}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceSettings:
+    """``assembled``: so many of the best and most different solutions are put together and measured before the long
+    step, and the best of them goes on. ``curve``: at so many budgets a student is measured before any training."""
+
+    assembled: int = 4
+    curve: int = 8
+
+    def __post_init__(self) -> None:
+        if self.assembled < 1 or self.curve < 0:
+            raise UsageError(
+                f"choice.assembled must be at least 1 and choice.curve not negative, got {self.assembled} and "
+                f"{self.curve}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkSettings:
+    """The recipe ``shrink``: students that keep their teacher's weights, one for each of ``budgets``.
+
+    A budget maps a measure (``macs``, ``params``, ``bytes``) to the most that is allowed: a number or a share of the
+    teacher's value.
+    """
+
+    recipe: Literal["shrink"] = "shrink"
+    seed: int = 0
+    data: DataSettings
+    teacher: TeacherSettings
+    budgets: tuple[Mapping[str, str | int], ...] = ({"macs": "50%"},)
+    library: LibrarySettings = field(default_factory=LibrarySettings)
+    choice: ChoiceSettings = field(default_factory=ChoiceSettings)
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+    def __post_init__(self) -> None:
+        if not self.budgets or not all(self.budgets):
+            raise UsageError("budgets need at least one measure each, e.g. budgets=[{macs: 40%}].")
+        if len({str(dict(budget)) for budget in self.budgets}) < len(self.budgets):
+            raise UsageError(f"budgets name one twice: {[dict(budget) for budget in self.budgets]}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values (tuples become lists)."""
+        return plain(self)
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that a run folder is bound to; the others may change and only repeat what depends on them."""
+        data = self.to_dict() | {"teacher": self.teacher.to_dict()}
+        return {key: data[key] for key in IDENTITY}

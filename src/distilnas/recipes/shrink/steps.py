@@ -1,0 +1,347 @@
+"""The steps of a shrinking run, and at the end their table; ``recipe`` has what stands before and after them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from distilnas.data import ImageSet
+from distilnas.files import write_json
+from distilnas.networks import load_student, save_student
+from distilnas.networks.chain import ChainNet
+from distilnas.recipes.frame import Job, Several, Step
+from distilnas.recipes.materials import CHECKPOINT, finish_training
+from distilnas.recipes.settings import OWN, plain
+from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
+from distilnas.recipes.shrink.settings import ShrinkSettings
+from distilnas.recipes.students import DATA, Export, beside
+from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, WEIGHTS, Teaching
+from distilnas.recovery import Lesson, recover
+from distilnas.runtime.seeds import derive_rng
+from distilnas.solve import Limit
+from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
+from distilnas.surgery.chain import Unit, chain_of, ends_of
+from distilnas.surgery.choose import Assembled, Chosen, best_choices, choose, different_choices, measure
+from distilnas.surgery.library import MEASURES, Choice, Library, Trunk, build_library
+from distilnas.surgery.stored import load_library, save_library
+from distilnas.surgery.students import parent_of, student_net
+from distilnas.teachers.units import propose_units
+
+ShrinkJob = Job[ShrinkSettings, Teaching]
+_BATCH = 125
+_FIT_ELSEWHERE = 8.0  # epochs that a teacher is taken to have been fitted for where that was not here
+_DISTANCE = 2  # blocks in which alternatives to the best differ from it
+_FEW_IMAGES = 500  # for students that are only compared
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shelf:
+    """The library at work: every student as searches, and the teacher's own costs."""
+
+    library: Library
+    trunks: tuple[Trunk, ...]
+    teacher: dict[str, int]
+
+
+class MakeLibrary(Step[ShrinkJob, Shelf]):
+    """Every cut of the teacher, repaired in closed form and rated alone in it."""
+
+    name = "library"
+
+    def keys(self, job: ShrinkJob) -> dict[str, Any]:
+        return {"teacher": job.key(TEACHER), "library": plain(job.settings.library)}
+
+    def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
+        settings, units = job.settings.library, _units(job)
+        library = build_library(
+            units,
+            calibration_batches(job),
+            rating_batches(job)[0],
+            ratios=(1.0, *sorted(settings.ratios, reverse=True)),
+            dtype=torch.bfloat16 if job.settings.runtime.precision == "bf16-mixed" else torch.float32,
+            progress=job.progress,
+        )
+        save_library(folder / "library.npz", library)
+        trunks = library.trunks()
+        rated = sum(len(rated) for parts in library.widths for rated in parts) + len(library.drops) + len(library.exits)
+        return {
+            "num_candidates": sum(len(block) for block in trunks[0].problem.blocks),
+            "num_rated": rated,
+            "num_images": settings.rating_images,
+            "num_architectures": str(sum(trunk.problem.num_architectures for trunk in trunks)),
+            "teacher": {name: int(_whole_costs(library, trunks[0])[name]) for name in MEASURES},
+        }
+
+    def load(self, job: ShrinkJob) -> Shelf:
+        record = job.do(self)
+        library = load_library(record.folder / "library.npz", _units(job))
+        return Shelf(library=library, trunks=library.trunks(), teacher=record.result["teacher"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choose(Step[ShrinkJob, None]):
+    """The student of a ``budget``: the best solutions put together and measured, the best of these kept."""
+
+    name: str = "choose"
+    budget: tuple[tuple[str, str | int], ...]
+
+    def place(self, job: ShrinkJob) -> str:
+        return f"students/{slug(dict(self.budget))}/{self.name}"
+
+    def keys(self, job: ShrinkJob) -> dict[str, Any]:
+        shelf = job.result(LIBRARY)
+        limits = {limit.cost: limit.max for limit in limits_in(dict(self.budget), shelf["teacher"])}
+        return {"library": job.key(LIBRARY), "limits": limits, "assembled": job.settings.choice.assembled}
+
+    def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
+        shelf = job.get(LIBRARY)
+        limits = limits_in(dict(self.budget), shelf.teacher)
+        number = job.settings.choice.assembled
+        solved = best_choices(shelf.trunks, limits)
+        solved = _distinct(solved, different_choices(shelf.trunks, limits, number, _DISTANCE))[:number]
+        simple = _nearest(alternatives(shelf.library, shelf.trunks), limits)
+        kinds = {one.chosen.choice: one.kind for one in simple} | {one.choice: "searched" for one in solved}
+        whole = solved[0].choice == shelf.library.whole()  # nothing can be nearer to the teacher
+        candidates = solved[:1] if whole else _distinct(solved, [one.chosen for one in simple])
+        built = choose(shelf.library, candidates, calibration_batches(job, _FEW_IMAGES), *rating_batches(job))
+        rows = [{"kind": kinds[one.chosen.choice], **_row(one)} for one in built]
+        (best,) = choose(shelf.library, [built[0].chosen], calibration_batches(job), *rating_batches(job))
+        limited = {limit.cost: limit.max for limit in limits}
+        save_student(folder, _student(job, shelf, best), **_words(job))
+        write_json(folder / "choice.json", {"budget": dict(self.budget), "limits": limited, "assembled": rows})
+        first, row = best.chosen is solved[0], rows[0] | _row(best)
+        _tell(job, dict(self.budget), row, first=first)
+        return {
+            "budget": dict(self.budget),
+            "limits": limited,
+            "optimal": solved[0].solution.optimal,
+            "as_rated": first,
+            **row,
+            "alternatives": [row for row in rows if row["kind"] != "searched"],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recover(Step[ShrinkJob, None]):
+    """Distil the teacher into the whole student."""
+
+    name: str = "recover"
+    of: Choose
+    together: ClassVar = True
+
+    def place(self, job: ShrinkJob) -> str:
+        return beside(self.of.place(job), self.name)
+
+    def keys(self, job: ShrinkJob) -> dict[str, Any]:
+        return {"choose": job.key(self.of), "data": job.key(DATA), "recovery": plain(job.settings.recovery)}
+
+    def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
+        student, splits, fit = load_student(job.do(self.of).folder), job.get(DATA), job.settings.teacher.fit
+        lesson = Lesson(
+            teacher=job.get(TEACHER).model,
+            images=splits.train,
+            validation=splits.validation,
+            preprocessing=job.preprocessing,
+            pairs=_pairs(job, student),
+            device=job.device,
+            seed=job.settings.seed,
+            checkpoint=folder / CHECKPOINT,
+            progress=job.progress,
+            checkpoint_seconds=job.settings.runtime.checkpoint_seconds,
+            workers=job.settings.runtime.workers,
+        )
+        found = recover(student, lesson, job.settings.recovery, fit_epochs=float(fit.epochs) if fit else _FIT_ELSEWHERE)
+        save_student(folder, found.model, **_words(job))  # type: ignore[arg-type]
+        result = {"before": found.before, "lr": found.lr, "tried": list(found.tried), "updates": found.updates}
+        return result | finish_training(folder, found.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateStudent(Step[ShrinkJob, None]):
+    """Test a student before and after its recovery on images never used before."""
+
+    name: str = "evaluate"
+    of: Recover
+
+    def place(self, job: ShrinkJob) -> str:
+        return beside(self.of.place(job), self.name)
+
+    def keys(self, job: ShrinkJob) -> dict[str, Any]:
+        return {"recover": job.key(self.of), "data": job.key(DATA)}
+
+    def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
+        test = job.get(DATA).test
+        before = job.materials.test(load_student(job.do(self.of.of).folder), test)
+        after = job.materials.test(load_student(job.do(self.of).folder), test)
+        return after | {"top1_before_training": before["top1"]}
+
+
+class Curve(Step[ShrinkJob, None]):
+    """Students at several budgets before any training, and what anybody would try first, on held-out images."""
+
+    name = "curve"
+
+    def applies(self, job: ShrinkJob) -> bool:
+        return job.settings.choice.curve > 0
+
+    def keys(self, job: ShrinkJob) -> dict[str, Any]:
+        return {"library": job.key(LIBRARY), "points": job.settings.choice.curve}
+
+    def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
+        shelf = job.get(LIBRARY)
+        points = [("searched", one) for one in _along(shelf, job.settings.choice.curve)]
+        points += [(one.kind, one.chosen) for one in alternatives(shelf.library, shelf.trunks)]
+        few, (held_out, labels) = calibration_batches(job, _FEW_IMAGES), rating_batches(job)
+        rows = []
+        with job.progress.task("students before training", len(points)) as task:
+            for kind, one in points:
+                built = choose(shelf.library, [one], few, held_out, labels)
+                rows.append({"kind": kind, **_row(built[0])})
+                task.advance()
+        write_json(folder / "curve.json", rows)
+        teacher = measure(shelf.library, [unit.module for unit in shelf.library.units], held_out, labels)
+        return {"rows": rows, "teacher": {**shelf.teacher, **asdict(teacher)}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfEveryBudget(Several[ShrinkJob]):
+    """The steps ``kind`` of all budgets."""
+
+    name: str
+    kind: str
+
+    def each(self, job: ShrinkJob) -> Sequence[Step[Any, Any]]:
+        return [getattr(steps, self.kind) for steps in budget_steps(job.settings)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSteps:
+    """What is done for one budget."""
+
+    choose: Choose
+    recover: Recover
+    evaluate: EvaluateStudent
+    export: Export
+
+
+def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
+    """One record of steps a budget."""
+    found = []
+    for budget in settings.budgets:
+        chosen = Choose(budget=tuple(budget.items()))
+        recovered = Recover(of=chosen)
+        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered)  # type: ignore[arg-type]
+        found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, export=exported))
+    return found
+
+
+LIBRARY, CURVE = MakeLibrary(), Curve()
+CHOICES = OfEveryBudget(name="choose", kind="choose")
+RECOVERIES = OfEveryBudget(name="recover", kind="recover")
+TESTS = OfEveryBudget(name="evaluate", kind="evaluate")
+EXPORTS = OfEveryBudget(name="export", kind="export")
+STEPS = (DATA, TEACHER, LIBRARY, CHOICES, CURVE, RECOVERIES, TESTS, EVALUATE_TEACHER, EXPORTS)
+
+
+def calibration_batches(job: ShrinkJob, images: int | None = None) -> list[Tensor]:
+    """Training images without labels, a fixed draw, as the teacher wants them."""
+    train = job.get(DATA).train
+    number = min(images or job.settings.library.images, len(train))
+    drawn = np.sort(derive_rng(job.settings.seed, 14).permutation(len(train))[:number])
+    return _tensors(job, train.subset(drawn))[0]
+
+
+def rating_batches(job: ShrinkJob) -> tuple[list[Tensor], Tensor]:
+    """Held-out training images and their labels."""
+    return _tensors(job, job.get(DATA).rating)
+
+
+def _tensors(job: ShrinkJob, images: ImageSet) -> tuple[list[Tensor], Tensor]:
+    found = list(job.materials.eval_batches(images, _BATCH))
+    return [job.device.images(x) for x, _ in found], torch.cat([y for _, y in found])
+
+
+def _units(job: ShrinkJob) -> tuple[Unit, ...]:
+    """The teacher's units, of a copy without the device's own layers: a student is made of its parent's."""
+    model, resolution = job.given.bare(len(job.result(DATA)["classes"])), job.preprocessing.resolution
+    model.load_state_dict(load_file(job.do(TEACHER).folder / WEIGHTS))
+    model = model.to(job.device.fabric.device).eval()
+    return chain_of(model, ends_of(propose_units(model, resolution)), (3, resolution, resolution))
+
+
+def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
+    whole = on_paper(trunk, library.whole())
+    assert whole is not None
+    return dict(whole.solution.costs)
+
+
+def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> ChainNet:
+    teacher, resolution = job.settings.teacher, job.preprocessing.resolution
+    parent = parent_of(
+        shelf.library.units,
+        (3, resolution, resolution),
+        model=None if teacher.model == OWN or teacher.student else teacher.model.partition(".")[0],
+        num_classes=len(job.get(DATA).train.classes),
+        model_kwargs=teacher.model_kwargs,
+    )
+    return student_net(parent, one.modules)
+
+
+def _words(job: ShrinkJob) -> dict[str, Any]:
+    return {"classes": job.get(DATA).train.classes, "preprocessing": job.preprocessing.to_dict()}
+
+
+def _along(shelf: Shelf, points: int) -> list[Chosen]:
+    """The best students at ``points`` budgets of MACs, evenly from the teacher's to the least."""
+    costs = [block.cells[0].costs["macs"].min() for block in shelf.trunks[0].problem.blocks]
+    least, most = int(sum(costs)), shelf.teacher["macs"]
+    shares = np.linspace(1.0, max(0.15, least / most), points + 1)[1:]
+    found = [
+        best_choices(shelf.trunks, limits_in({"macs": int(share * most) + 1}, shelf.teacher))[0] for share in shares
+    ]
+    return _distinct(found)
+
+
+def _distinct(*some: Sequence[Chosen]) -> list[Chosen]:
+    return list({one.choice: one for chosen in reversed(some) for one in reversed(chosen)}.values())[::-1]
+
+
+def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alternative]:
+    """Of each kind the one inside the limits that has most MACs."""
+    best: dict[str, Alternative] = {}
+    for one in some:
+        costs = one.chosen.solution.costs
+        inside = all(limit.allows(costs[limit.cost]) for limit in limits)
+        if inside and (one.kind not in best or costs["macs"] > best[one.kind].chosen.solution.costs["macs"]):
+            best[one.kind] = one
+    return list(best.values())
+
+
+def _pairs(job: ShrinkJob, student: Any) -> tuple[tuple[str, str], ...]:
+    """The student's blocks beside the teacher's modules whose output they imitate, one a block of the partition."""
+    taps = {tap["path"] for tap in job.result(TEACHER)["partition"]["taps"]}
+    borders = student.parent.borders
+    return tuple((f"blocks.{i}", border.path) for i, border in enumerate(borders) if border.path in taps)
+
+
+def _kept(choice: Choice) -> list[list[int] | None]:
+    return [None if numbers is None else list(numbers) for numbers in choice.kept]
+
+
+def _row(one: Assembled) -> dict[str, Any]:
+    solution = one.chosen.solution
+    costs = {name: int(value) for name, value in solution.costs.items()}
+    return {"rating": solution.rating, **costs, "kept": _kept(one.chosen.choice), **asdict(one.measured)}
+
+
+def _tell(job: ShrinkJob, budget: Budget, row: Mapping[str, Any], *, first: bool) -> None:
+    proof = "the best by rating, proved" if first else f"{row['kind']}, measured better than the best by rating"
+    right = "" if row["top1"] is None else f"; held-out top-1 {row['top1']:.1f} +- {row['top1_stderr']:.1f} % untrained"
+    job.progress.message(
+        f"  {in_words(budget)}: {row['macs'] / 1e6:.2f} M MACs, {row['params']:,} parameters; {proof}{right}"
+    )

@@ -1,0 +1,93 @@
+"""The record of a shrinking run: teacher, students, and the curve of accuracy against budget before any training."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distilnas.report.artefacts import read_part, read_text
+from distilnas.report.read import read_seconds
+from distilnas.report.records import Data, Number, Preprocessing, Summary, Teacher
+
+_STEPS = ("data", "teacher", "library", "curve", "evaluate-teacher")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrunkNetwork:
+    """A teacher or student; accuracies are top-1 in percent on the test images."""
+
+    name: str = ""
+    top1: float
+    macs: int
+    params: int
+    bytes: int
+    top1_before_training: float | None = None
+    budget: dict[str, str | int] = field(default_factory=dict)
+    as_rated: bool = True
+    artefacts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A student before any training; ``top1`` on held-out training images, ``stderr`` its standard error."""
+
+    macs: int
+    params: int
+    bytes: int
+    top1: float | None
+    stderr: float | None
+    kind: str = "searched"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutTeacher:
+    """The teacher on the held-out images of the curve."""
+
+    macs: int
+    top1: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrunkSummary:
+    """``summary.json`` of a shrinking run."""
+
+    run: str
+    teacher: ShrunkNetwork
+    students: tuple[ShrunkNetwork, ...]
+    curve: tuple[CurvePoint, ...]
+    alternatives: tuple[CurvePoint, ...]
+    held_out_teacher: HeldOutTeacher | None
+    rating: dict[str, Number]
+    space: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrunkRecord:
+    """All that the page shows; None where a step has not finished."""
+
+    folder: Path
+    config: str | None
+    data: Data | None
+    teacher: Teacher | None
+    found: ShrunkSummary | None
+    summary: Summary | None
+    seconds: dict[str, float]
+    search: bool = True
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What images need before the networks."""
+        return self.teacher.preprocessing if self.teacher else None
+
+
+def read_shrunk(folder: Path) -> ShrunkRecord:
+    """Read a shrinking run's folder, whatever of it is there."""
+    summary = folder / "summary.json"
+    return ShrunkRecord(
+        folder=folder,
+        config=read_text(folder / "config.yaml"),
+        data=read_part(folder / "data" / "step.json", Data, "result"),
+        teacher=read_part(folder / "teacher" / "step.json", Teacher, "result"),
+        found=read_part(summary, ShrunkSummary),
+        summary=read_part(summary, Summary),
+        seconds=read_part(summary, dict[str, float], "seconds") or read_seconds(folder, _STEPS),
+    )

@@ -1,0 +1,123 @@
+"""The recipe ``shrink`` from teacher to exported students, on tiny networks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_run import write_images
+from tiny_shrink import tiny_shrink
+
+from distilnas.costing import profile
+from distilnas.errors import InfeasibleError, UsageError
+from distilnas.networks import load_student
+from distilnas.recipes.catalogue import run_recipe
+from distilnas.recipes.shrink.easy import budgets_of
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("shrink-data") / "images")
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shrink")
+    run_recipe(tiny_shrink(folder, photos), folder / "run")
+    return folder / "run"
+
+
+def summary_of(run: Path) -> dict:
+    return json.loads((run / "summary.json").read_text())
+
+
+def test_the_student_keeps_its_budget_exactly(run: Path) -> None:
+    """The costs that the search added up are those counted on the network that was saved."""
+    summary = summary_of(run)
+    teacher, student = summary["teacher"], summary["student"]
+    network = load_student(run / Path(student["artefacts"]["weights"]).parent)
+    counted = profile(network, 32)
+    assert (student["macs"], student["params"]) == (counted.macs, counted.params)
+    assert student["bytes"] == sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    assert student["macs"] <= 0.7 * teacher["macs"]
+    assert summary["solution"]["budgets"] == {"macs": {"min": None, "max": int(0.7 * teacher["macs"])}}
+
+
+def test_the_exported_files_agree(run: Path) -> None:
+    artefacts = summary_of(run)["artefacts"]
+    network = load_student(run / Path(artefacts["weights"]).parent)
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(run / artefacts["onnx"], providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        assert np.abs(logits - network(images).numpy()).max() < 1e-4
+
+
+def test_the_summary_has_curve_and_alternatives(run: Path) -> None:
+    summary = summary_of(run)
+    assert len(summary["curve"]) == 2
+    assert {row["kind"] for row in summary["alternatives"]} >= {"uniform width"}
+    assert all(0 <= row["top1"] <= 100 and row["stderr"] >= 0 for row in summary["curve"])
+    assert set(summary["student"]) >= {"top1", "top1_before_training", "macs", "params", "bytes", "budget"}
+    assert summary["rating"]["num_rated"] > 0
+    assert "Accuracy against budget" in (run / "report.html").read_text()
+
+
+def test_another_budget_makes_only_its_student(run: Path, photos: Path, tmp_path: Path) -> None:
+    def changed() -> dict[str, int]:
+        return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in run.glob("**/step.json")}
+
+    before = changed()
+    settings = tiny_shrink(tmp_path, photos, "budgets=[{macs: 70%}, {params: 60%}]")
+    summary = run_recipe(settings, run)
+    new = {name for name, when in changed().items() if before.get(name) != when}
+    assert {name.split("/")[1] for name in new} == {"params-60pct"}
+    assert [row["budget"] for row in summary["students"]] == [{"macs": "70%"}, {"params": "60%"}]
+    assert summary["students"][1]["params"] <= 0.6 * summary["teacher"]["params"]
+
+
+def test_all_of_the_budget_gives_the_teacher_back(photos: Path, tmp_path: Path) -> None:
+    """Bit for bit: its weights under other names, the same logits."""
+    overrides = ("budgets=[{macs: 100%}]", "choice.curve=0")
+    run_recipe(tiny_shrink(tmp_path, photos, *overrides), tmp_path / "run")
+    student = load_student(tmp_path / "run" / "students" / "macs-100pct" / "choose")
+    teacher = load_file(tmp_path / "run" / "teacher" / "teacher.safetensors")
+    own = {name.split(".", 1)[1].split(".", 1)[-1]: value for name, value in student.state_dict().items()}
+    assert all(any(torch.equal(value, other) for other in own.values()) for value in teacher.values())
+    assert sum(v.numel() for v in teacher.values()) == sum(v.numel() for v in student.state_dict().values())
+
+
+def test_what_cannot_be_reached_says_what_can(run: Path, photos: Path, tmp_path: Path) -> None:
+    settings = tiny_shrink(tmp_path, photos, "budgets=[{macs: 1%}]")
+    with pytest.raises(InfeasibleError, match="smallest reachable macs"):
+        run_recipe(settings, run)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("budgets=[{mac: 40%}]", "macs"),
+        ("budgets=[{macs: 40MB}]", "not an amount"),
+        ("budgets=[]", "at least one measure"),
+        ("budgets=[{macs: 40%}, {macs: 40%}]", "twice"),
+        ("library.ratios=[1.5]", "between 0 and 1"),
+        ("choice.assembled=0", "at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense(photos: Path, tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run_recipe(tiny_shrink(tmp_path, photos, override), tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_budgets_of_a_command_line() -> None:
+    assert budgets_of({"macs": None}) == ({"macs": "50%"},)
+    assert budgets_of({"macs": "75%, 50%", "params": "2M"}) == (
+        {"macs": "75%", "params": "2M"},
+        {"macs": "50%", "params": "2M"},
+    )
+    with pytest.raises(UsageError, match="as many limits"):
+        budgets_of({"macs": "75%,50%,25%", "params": "2M,1M"})
