@@ -173,6 +173,7 @@ KEPT = {
     "swin_tiny_patch4_window7_224",
     "eva02_tiny_patch14_224",
     "pit_ti_224",
+    "swinv2_tiny_window8_256",
 }
 
 

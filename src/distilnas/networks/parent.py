@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -121,13 +121,13 @@ class Parent:
 
 def _create(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Without values where the constructor allows it; tables that are in no file of weights must have them."""
-    with _without_values():
+    with suppress(NotImplementedError, RuntimeError), _without_values():  # some constructors ask for values
         model = timm.create_model(name, **arguments)
-    stored = model.state_dict()
-    if any(buffer.is_meta and key not in stored for key, buffer in model.named_buffers()):
-        with torch.random.fork_rng(devices=[]):
-            return timm.create_model(name, **arguments)
-    return model
+        stored = model.state_dict()
+        if not any(buffer.is_meta and key not in stored for key, buffer in model.named_buffers()):
+            return model
+    with torch.random.fork_rng(devices=[]):
+        return timm.create_model(name, **arguments)
 
 
 @contextmanager
