@@ -1,14 +1,17 @@
 """ONNX files: the same logits for any batch size, and nothing is written when they are not."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx as onnx_file
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
-from distilnas.errors import DistilnasError
+from distilnas.errors import DistilnasError, UsageError
 from distilnas.export import export_onnx, onnx
 from distilnas.networks import StudentNet
 from distilnas.space import Architecture
@@ -71,3 +74,17 @@ def test_different_logits_raise_and_nothing_is_written(model, tmp_path, monkeypa
         export_onnx(model, path, torch.rand(5, 3, 16, 16))
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_older_operators_for_older_runtimes(tmp_path: Path, opset: int) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    report = export_onnx(model, tmp_path / "m.onnx", torch.rand(5, 3, 16, 16), opset=opset)
+    assert report.opset == opset
+    assert report.batch_sizes == (1, 2, 5)
+    assert next(o.version for o in onnx_file.load(tmp_path / "m.onnx").opset_import) == opset
+
+
+def test_an_opset_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="from 13 to 21, got 12"):
+        export_onnx(nn.Identity(), tmp_path / "m.onnx", torch.rand(1, 3, 4, 4), opset=12)

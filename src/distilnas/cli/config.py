@@ -34,10 +34,11 @@ def show(config: Config, overrides: Overrides = None, json: JsonOption = False, 
 def validate(
     config: Config, overrides: Overrides = None, json: JsonOption = False, verbose: VerboseOption = False
 ) -> None:
-    """Check a configuration without running anything."""
+    """Check a configuration without running anything: settings, amounts, paths, teacher and search space."""
     from distilnas.recipes.catalogue import load_settings
+    from distilnas.recipes.validating import check_settings
 
-    load_settings(config, tuple(overrides or ()))
+    check_settings(load_settings(config, tuple(overrides or ())))
     if json:
         print_json({"valid": True})
     else:

@@ -1,5 +1,5 @@
 """Students as files that need no training code."""
 
-from distilnas.export.onnx import OnnxReport, export_onnx
+from distilnas.export.onnx import OPSETS, OnnxReport, export_onnx
 
-__all__ = ["OnnxReport", "export_onnx"]
+__all__ = ["OPSETS", "OnnxReport", "export_onnx"]

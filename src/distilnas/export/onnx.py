@@ -1,19 +1,23 @@
 """ONNX export with dynamic batch size, checked against PyTorch in onnxruntime."""
 
 import copy
+import io
 import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from distilnas.errors import DistilnasError
+from distilnas.errors import DistilnasError, UsageError
 from distilnas.files import write_bytes
 
 TOLERANCE = 1e-3
+OPSETS = range(13, 22)
+_FIRST_OF_GRAPHS = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,11 @@ def export_onnx(model: nn.Module, path: Path, images: Tensor, *, opset: int = 18
 
     The model is exported in eval mode, from a copy on the CPU. Raises ``DistilnasError`` when onnxruntime's logits
     differ by more than 1e-3 of the largest logit (or are not numbers); no file is written then.
+
+    ``opset``: of ``OPSETS``; a lower one is for runtimes that do not know the newest operators.
     """
+    if opset not in OPSETS:
+        raise UsageError(f"an ONNX opset is from {OPSETS[0]} to {OPSETS[-1]}, got {opset}.")
     model = copy.deepcopy(model).eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     images = images.cpu()
     data = _to_onnx(model, images, opset)
@@ -74,17 +82,42 @@ def _to_onnx(model: nn.Module, images: Tensor, opset: int) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                model,
-                (images[:1].repeat(2, 1, 1, 1),),  # torch.export may take a batch axis of 1 for a constant
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-                opset_version=opset,
-                dynamo=True,
-                verbose=False,
-            )
-        assert program is not None
-        return program.model_proto.SerializeToString()
+            data = _by_graph(model, images, opset) if opset >= _FIRST_OF_GRAPHS else _by_trace(model, images, opset)
     finally:
         log.setLevel(level)
+    found = next(o.version for o in onnx.load_from_string(data).opset_import if not o.domain)
+    if found != opset:
+        raise DistilnasError(f"PyTorch wrote opset {found} in place of {opset}; choose another export.opset.")
+    return data
+
+
+def _by_graph(model: nn.Module, images: Tensor, opset: int) -> bytes:
+    program = torch.onnx.export(
+        model,
+        (images[:1].repeat(2, 1, 1, 1),),  # torch.export may take a batch axis of 1 for a constant
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        opset_version=opset,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto.SerializeToString()
+
+
+def _by_trace(model: nn.Module, images: Tensor, opset: int) -> bytes:
+    """PyTorch's older exporter: what the newer one writes cannot be converted to operators of before opset 18."""
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        model,
+        (images[:1].repeat(2, 1, 1, 1),),
+        buffer,  # type: ignore[arg-type]
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+        opset_version=opset,
+        dynamo=False,
+        verbose=False,
+    )
+    return buffer.getvalue()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from distilnas.config import parse_amount
 from distilnas.data.decoding import MAX_PIXELS
 from distilnas.errors import UsageError
+from distilnas.export import OPSETS
 from distilnas.methods.dna import DistillSettings, RateSettings
 from distilnas.networks.files import student_key
 from distilnas.space import FittedSpace
@@ -215,6 +216,17 @@ class RuntimeSettings:
             raise UsageError(f"runtime.checkpoint_seconds must not be negative, got {self.checkpoint_seconds}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """``opset``: of the ONNX file; a lower one is for runtimes that do not know the newest operators."""
+
+    opset: int = field(default=18, metadata={"recorded": "changed"})
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise UsageError(f"export.opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {self.opset}.")
+
+
 def check_seeds(seeds: Sequence[int]) -> None:
     """Raise ``UsageError`` unless there is a seed, none twice and none negative."""
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
@@ -234,6 +246,7 @@ class Settings:
     rate: RateSettings = field(default_factory=RateSettings)
     solve: SolveSettings = field(default_factory=SolveSettings)
     retrain: FoundSettings = field(default_factory=FoundSettings)
+    export: ExportSettings = field(default_factory=ExportSettings)
     random: RandomSettings = field(default_factory=RandomSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     auxiliary_weight: ClassVar = 0.0  # of DARTS networks, which are not found here

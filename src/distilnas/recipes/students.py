@@ -185,13 +185,15 @@ class Export(Step[AnyJob, None]):
         return beside(self.of.place(job), self.name)
 
     def keys(self, job: AnyJob) -> dict[str, Any]:
-        return {"retrain": job.key(self.of)}
+        return {"retrain": job.key(self.of)} | plain(job.settings.export)
 
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
         for name in (STUDENT_WEIGHTS, STUDENT_CONFIG):
             write_bytes(folder / name, (job.do(self.of).folder / name).read_bytes())
         images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation)))
-        return asdict(export_onnx(load_student(folder), folder / "model.onnx", images[:32]))
+        return asdict(
+            export_onnx(load_student(folder), folder / "model.onnx", images[:32], opset=job.settings.export.opset)
+        )
 
     def probe(self, plan: AnyPlan) -> StepForecast:
         """Disk only: how long the ONNX export takes is not forecast."""

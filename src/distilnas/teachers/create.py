@@ -47,7 +47,7 @@ def create_teacher(
         raise UsageError(
             f"a teacher's weights come from the hub or from a file, not both: drop pretrained or {weights}."
         )
-    _check_name(name, pretrained)
+    check_teacher_name(name, pretrained)
     model = _build(name, num_classes, pretrained, model_kwargs or {})
     if weights is not None:
         load_weights(model, weights, num_classes=num_classes, allow_new_head=allow_new_head, by_order=by_order)
@@ -106,7 +106,8 @@ def _advice(model: nn.Module, state: State, path: Path) -> str:
     return "Choose the teacher that the file belongs to (teacher.model, and teacher.model_kwargs for its arguments)."
 
 
-def _check_name(name: str, pretrained: bool) -> None:
+def check_teacher_name(name: str, pretrained: bool) -> None:
+    """Raise ``UsageError`` unless timm has the model, and weights of it where they are wanted."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(name):
         raise UsageError(f"a teacher is a timm model, {name!r} is none: {nearest(architecture, timm.list_models())}")

@@ -5,7 +5,14 @@ from typing import Any, Literal
 
 from distilnas.errors import UsageError, nearest
 from distilnas.methods.dnad import BilevelSettings, ShrinkSettings
-from distilnas.recipes.settings import BudgetSettings, DataSettings, RuntimeSettings, TeacherSettings, plain
+from distilnas.recipes.settings import (
+    BudgetSettings,
+    DataSettings,
+    ExportSettings,
+    RuntimeSettings,
+    TeacherSettings,
+    plain,
+)
 from distilnas.space.darts.space import PRIMITIVE_SETS, DartsSpace
 from distilnas.training import ClassifierSettings
 
@@ -77,6 +84,7 @@ class DnadSettings:
     solve: BudgetSettings = field(default_factory=BudgetSettings)
     retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
     auxiliary_weight: float = 0.4
+    export: ExportSettings = field(default_factory=ExportSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
     def __post_init__(self) -> None:

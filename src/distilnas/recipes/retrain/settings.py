@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distilnas.recipes.retrain.network import NetworkSettings
-from distilnas.recipes.settings import DataSettings, RuntimeSettings, plain
+from distilnas.recipes.settings import DataSettings, ExportSettings, RuntimeSettings, plain
 from distilnas.training import ClassifierSettings
 
 
@@ -21,6 +21,7 @@ class RetrainSettings:
     network: NetworkSettings
     retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
     auxiliary_weight: float = 0.4
+    export: ExportSettings = field(default_factory=ExportSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
     def to_dict(self) -> dict[str, Any]:
