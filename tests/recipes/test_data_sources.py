@@ -75,10 +75,10 @@ def test_every_source_gives_a_runs_sets(
 ) -> None:
     splits, data = _load(source=source, **write(tmp_path))
     found = describe_splits(splits, data)
-    assert [found["counts"][part] for part in ("train", "validation", "rating", "test")] == counts
-    assert (len(found["classes"]), found["source"]) == (classes, source)
+    assert [found.counts[part] for part in ("train", "validation", "rating", "test")] == counts
+    assert (len(found.classes), found.source) == (classes, source)
     elsewhere = _load(source=source, **write(tmp_path / "elsewhere"))
-    assert found["fingerprint"] == describe_splits(*elsewhere)["fingerprint"]
+    assert found.fingerprint == describe_splits(*elsewhere).fingerprint
 
 
 def test_synthetic_images_depend_on_the_runs_seed_and_have_the_settings_size() -> None:
@@ -87,7 +87,7 @@ def test_synthetic_images_depend_on_the_runs_seed_and_have_the_settings_size() -
         splits, data = _load(seed, source="synthetic", images=60, resolution=48)
         assert splits.train.pil(0).size == (48, 48)
         assert len(splits.train.classes) == 10
-        prints.append(describe_splits(splits, data)["fingerprint"])
+        prints.append(describe_splits(splits, data).fingerprint)
     assert prints[0] == prints[1] != prints[2]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from report_sample import small_space, write_sample_run
 
+from distilnas.records.steps import FrontPoint, History, Measured
 from distilnas.report import figures
 from distilnas.report.read import RunRecord, read_run
-from distilnas.report.records import FrontPoint, History, Measured
 from distilnas.report.ridges import block_ratings
 from distilnas.space import BlockSpec, Candidate, CellSpec, MBConv
 from distilnas.tables import CellRatings

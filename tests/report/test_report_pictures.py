@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from report_sample import SHOWN, small_space, write_sample_run
 
-from distilnas.report.features import read_features
+from distilnas.records.features import read_features
 from distilnas.report.pictures import block_pictures, map_uri, picture_uri
 
 # plotly's Viridis, from its documentation: first and last colour

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distilnas.records.steps import DistillInputs, DistillLoss, Measured, Tie
 from distilnas.report import wording
-from distilnas.report.records import DistillInputs, DistillLoss, Measured, Tie
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 from distilnas.errors import UsageError, nearest
 from distilnas.files import read_json
+from distilnas.records.steps import FrontPoint, Number, SolvedNetwork
 from distilnas.report.read import RunRecord, read_run
-from distilnas.report.records import FrontPoint, Number, SolvedNetwork
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, parse_architecture
 

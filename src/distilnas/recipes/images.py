@@ -17,6 +17,7 @@ from distilnas.data import (
     synthetic,
 )
 from distilnas.recipes.settings import DataSettings
+from distilnas.records.steps import Data
 
 
 def load_splits(data: DataSettings, seed: int, rating_images: int) -> DataSplits:
@@ -69,15 +70,15 @@ def _read_path(data: DataSettings, path: str) -> Splits:
             return read_image_data(path, layout=data.layout, **bad)
 
 
-def describe_splits(splits: DataSplits, data: DataSettings) -> dict[str, Any]:
-    """What a run records of its images, as JSON values."""
+def describe_splits(splits: DataSplits, data: DataSettings) -> Data:
+    """What a run records of its images."""
     parts = {part: getattr(splits, part) for part in ("train", "validation", "rating", "test")}
     fingerprint = hashlib.sha256("".join(part.fingerprint() for part in parts.values()).encode()).hexdigest()[:16]
-    return {
-        "source": data.source,
-        "path": data.path,
-        "fingerprint": fingerprint,
-        "classes": list(splits.train.classes),
-        "counts": {name: len(part) for name, part in parts.items()},
-        "skipped": sorted({name for part in parts.values() for name in part.skipped}),
-    }
+    return Data(
+        source=data.source,
+        path=data.path,
+        fingerprint=fingerprint,
+        classes=tuple(splits.train.classes),
+        counts={name: len(part) for name, part in parts.items()},
+        skipped=tuple(sorted({name for part in parts.values() for name in part.skipped})),
+    )

@@ -28,6 +28,7 @@ from distilnas.recipes.planning.disk import onnx_mb, weights_mb
 from distilnas.recipes.planning.forecast import StepForecast, Work
 from distilnas.recipes.planning.steps import testing_step, training_step
 from distilnas.recipes.settings import plain
+from distilnas.records.files import to_json
 from distilnas.retrain import retrain
 from distilnas.runtime.store import StepRecord
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
@@ -46,7 +47,7 @@ class Data(Step[AnyJob, DataSplits]):
         return {"data": plain(job.materials.data), "rating": job.materials.rating_images}
 
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
-        return describe_splits(job.materials.splits, job.materials.data)
+        return to_json(describe_splits(job.materials.splits, job.materials.data))
 
     def probe(self, plan: AnyPlan) -> StepForecast:
         note = "without the check for damaged files" if plan.images.real else "of images that are not here"
@@ -55,7 +56,7 @@ class Data(Step[AnyJob, DataSplits]):
 
     def load(self, job: AnyJob) -> DataSplits:
         recorded, splits = job.result(self)["fingerprint"], job.materials.splits
-        if describe_splits(splits, job.materials.data)["fingerprint"] != recorded:
+        if describe_splits(splits, job.materials.data).fingerprint != recorded:
             raise UsageError(f"the images changed since {job.run.folder} was begun; give another folder with --run.")
         return splits
 

@@ -6,46 +6,11 @@ from pathlib import Path
 
 from distilnas.checksums import require_intact
 from distilnas.errors import UsageError
-from distilnas.report.artefacts import damaged, read_part, read_text
+from distilnas.records.dnad import ChosenRecord, FoundNetwork, SearchRecord
+from distilnas.records.files import damaged, read_part, read_text
+from distilnas.records.steps import Data, History, Measured, Preprocessing, Summary, Teacher
 from distilnas.report.read import read_histories, read_measured, read_seconds
-from distilnas.report.records import Data, History, LimitRecord, Measured, Preprocessing, Summary, Teacher
 from distilnas.space.darts import DartsArchitecture
-
-STEPS = ("data", "teacher", "evaluate-teacher", "search", "solve")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A network of the search; ``accuracy`` of the supernet at that step, in percent on held-out training images."""
-
-    architecture: str
-    params: int
-    macs: int
-    step: int
-    reason: str
-    accuracy: float
-    front: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What the search step says of itself."""
-
-    method: str
-    num_genotypes: int
-    num_networks: int
-    num_front: int
-    num_events: int
-    num_images: int
-    ended: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """``solve/solution.json``."""
-
-    budgets: dict[str, LimitRecord]
-    solution: Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +25,10 @@ class DartsRecord:
     data: Data | None
     teacher: Teacher | None
     teacher_history: History | None
-    searched: Search | None
+    searched: SearchRecord | None
     history: History | None
-    found: tuple[Found, ...]
-    chosen: Chosen | None
+    found: tuple[FoundNetwork, ...]
+    chosen: ChosenRecord | None
     students: dict[str, History]
     measured: dict[str, Measured]
     preprocessing: Preprocessing | None
@@ -116,15 +81,15 @@ def read_darts(folder: Path) -> DartsRecord:
         data=read_part(folder / "data" / "step.json", Data, "result"),
         teacher=read_part(folder / "teacher" / "step.json", Teacher, "result"),
         teacher_history=read_part(folder / "teacher" / "history.json", History),
-        searched=read_part(step, Search, "result"),
+        searched=read_part(step, SearchRecord, "result"),
         history=read_part(folder / "search" / "history.json", History),
-        found=read_part(folder / "search" / "networks.json", tuple[Found, ...]) or (),
-        chosen=read_part(folder / "solve" / "solution.json", Chosen),
+        found=read_part(folder / "search" / "networks.json", tuple[FoundNetwork, ...]) or (),
+        chosen=read_part(folder / "solve" / "solution.json", ChosenRecord),
         students=read_histories(folder / "students"),
         measured=read_measured(folder / "students"),
         preprocessing=read_part(step, Preprocessing, "inputs", "preprocessing"),
         summary=read_part(folder / "summary.json", Summary),
-        seconds=read_seconds(folder, STEPS),
+        seconds=read_seconds(folder),
     )
     try:
         _ = record.architecture

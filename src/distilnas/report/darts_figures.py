@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from distilnas.report.darts import Chosen, Found
+from distilnas.records.dnad import ChosenRecord, FoundNetwork
+from distilnas.records.steps import History
 from distilnas.report.palette import OTHERS, TEACHER, block_colour, faded
 from distilnas.report.plotting import chosen_marker, new_figure, short
-from distilnas.report.records import History
 from distilnas.report.wording import amount, percent
 
 _SIZES = {"ops": "ops", "params": "parameters", "macs": "MACs (papers: FLOPs)", "sparsity": "S"}
@@ -49,7 +49,7 @@ def losses(history: History) -> go.Figure:
     return figure.update_yaxes(rangemode="tozero")
 
 
-def archive(found: Sequence[Found], chosen: Chosen | None) -> go.Figure:
+def archive(found: Sequence[FoundNetwork], chosen: ChosenRecord | None) -> go.Figure:
     """Held-out accuracy of the supernet against the derived network's multiply-adds, the front and the choice."""
     figure = new_figure(x="MACs (papers: FLOPs)", y="held-out accuracy of the supernet (%)")
     front = sorted((network for network in found if network.front), key=lambda network: network.macs)
@@ -74,7 +74,7 @@ def _line(figure: go.Figure, epochs: list[int], values: list[float], name: str, 
     figure.add_scatter(x=epochs, y=short(values), name=name, mode=mode, line={"color": block_colour(colour)})
 
 
-def _points(figure: go.Figure, found: Sequence[Found], name: str, marker: dict[str, object]) -> None:
+def _points(figure: go.Figure, found: Sequence[FoundNetwork], name: str, marker: dict[str, object]) -> None:
     if not found:
         return
     figure.add_scatter(

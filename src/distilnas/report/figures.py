@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from distilnas.records.steps import Additivity, FrontPoint, History, Measured, Solved, SolvedNetwork
 from distilnas.report.palette import OTHERS, STUDENT, TEACHER, block_colour, faded
 from distilnas.report.plotting import chosen_marker, new_figure, short
-from distilnas.report.records import Additivity, FrontPoint, History, Measured, Solved, SolvedNetwork
 from distilnas.report.wording import amount, blocks_text, cost_name, percent
 from distilnas.space import SearchSpace
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from plotly.colors import hex_to_rgb, sequential
 
-from distilnas.report.features import STUDENTS, BlockFeatures, Features
+from distilnas.records.features import STUDENTS, BlockFeatures, Features
 
 _INPUT_SIDE, _MAP_SIDE = 112, 56
 _LEVELS = 64

@@ -1,6 +1,5 @@
 """Artefacts of a run folder -> one checked record. What a later step writes may be missing; nothing may be damaged."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import TypeVar
 from distilnas.checksums import require_intact
 from distilnas.errors import UsageError
 from distilnas.files import read_json
-from distilnas.report.artefacts import as_record, damaged, read_part, read_text, recipe_of
-from distilnas.report.features import Features, read_features
-from distilnas.report.records import (
+from distilnas.records.features import Features, read_features
+from distilnas.records.files import as_record, damaged, read_part, read_text, recipe_of
+from distilnas.records.steps import (
     Additivity,
     Data,
     DistillInputs,
@@ -29,7 +28,6 @@ from distilnas.space import Architecture, SearchSpace
 from distilnas.space.darts import AnyArchitecture, parse_architecture
 from distilnas.tables import CostTable, RatingTable
 
-_STEPS = ("data", "teacher", "network", "space", "distill", "rate", "cost", "solve", "additivity")
 _T = TypeVar("_T")
 
 
@@ -174,7 +172,7 @@ def read_run(folder: Path) -> RunRecord:
         students=read_histories(folder / "students"),
         measured=read_measured(folder / "students"),
         summary=summary,
-        seconds=summary.seconds if summary else read_seconds(folder, _STEPS),
+        seconds=summary.seconds if summary else read_seconds(folder),
     )
 
 
@@ -250,7 +248,7 @@ def _tested(path: Path, trained: str) -> Measured:
     return as_record(path, read_json(path), Measured, "result")
 
 
-def read_seconds(folder: Path, steps: Sequence[str]) -> dict[str, float]:
-    """Seconds of those ``steps`` that are finished."""
-    found = {step: read_part(folder / step / "step.json", float, "seconds") for step in steps}
-    return {step: seconds for step, seconds in found.items() if seconds is not None}
+def read_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of the steps that are finished, in the order in which they were; a network's own steps are left out."""
+    found = sorted(folder.glob("*/step.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    return {path.parent.name: as_record(path, read_json(path), float, "seconds") for path in found}

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distilnas.checksums import require_intact
-from distilnas.report.artefacts import read_config, read_part, read_text
-from distilnas.report.records import Measured, Summary
+from distilnas.records.files import read_config, read_part, read_text
+from distilnas.records.steps import Measured, Summary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from distilnas.records.steps import Measured
 from distilnas.report import figures, wording
 from distilnas.report.page import Page, Tile
-from distilnas.report.records import Measured
 from distilnas.report.rounds import RoundsRecord
 
 _SECTIONS = {"rounds": "Rounds", "parts": "Parts"}

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from distilnas.records.features import STUDENTS
+from distilnas.records.steps import Measured, Number, TeacherBlock
 from distilnas.report import figures, palette, wording
 from distilnas.report.drawing import draw_architecture
-from distilnas.report.features import STUDENTS
 from distilnas.report.page import Page, Tile
 from distilnas.report.pictures import block_pictures
 from distilnas.report.read import RunRecord
-from distilnas.report.records import Measured, Number, TeacherBlock
 from distilnas.report.ridges import block_ratings
 
 _SEARCH = {

@@ -4,11 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distilnas.report.artefacts import read_part, read_text
+from distilnas.records.files import read_part, read_text
+from distilnas.records.steps import Data, Number, Preprocessing, Summary, Teacher
 from distilnas.report.read import read_seconds
-from distilnas.report.records import Data, Number, Preprocessing, Summary, Teacher
-
-_STEPS = ("data", "teacher", "library", "curve", "evaluate-teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,5 +87,5 @@ def read_shrunk(folder: Path) -> ShrunkRecord:
         teacher=read_part(folder / "teacher" / "step.json", Teacher, "result"),
         found=read_part(summary, ShrunkSummary),
         summary=read_part(summary, Summary),
-        seconds=read_part(summary, dict[str, float], "seconds") or read_seconds(folder, _STEPS),
+        seconds=read_part(summary, dict[str, float], "seconds") or read_seconds(folder),
     )

@@ -3,8 +3,8 @@
 import math
 from decimal import Decimal
 
+from distilnas.records.steps import DistillInputs, Measured, Number, Tie
 from distilnas.report.read import RunRecord
-from distilnas.report.records import DistillInputs, Measured, Number, Tie
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 

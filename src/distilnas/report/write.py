@@ -4,7 +4,7 @@ from pathlib import Path
 
 from distilnas.checksums import note
 from distilnas.files import write_text
-from distilnas.report.artefacts import recipe_of
+from distilnas.records.files import recipe_of
 from distilnas.report.darts import read_darts
 from distilnas.report.darts_page import darts_page
 from distilnas.report.page import render

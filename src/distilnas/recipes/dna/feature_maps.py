@@ -1,12 +1,11 @@
 """A student's feature beside the teacher's, channel by channel: maps of some images, correlations over all of them."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-STUDENTS = ("block", "assembled")
+from distilnas.records.features import STUDENTS, BlockFeatures, Correlations, Similarity
+
 SHOWN_CHANNELS = 8
 _ROUNDING = 1e-12  # of the squared mean: with less variance a float32 channel varies by rounding only
 
@@ -28,16 +27,21 @@ class Comparison:
             for i in range(counting):
                 pairs.add(teacher[i], students[name][i])
 
-    def describe(self, block: int) -> dict[str, Any]:
-        """JSON values: the block's number from 1, its feature (C, H, W), and how its channels correlate.
+    def describe(self, block: int) -> BlockFeatures:
+        """The block's number from 1, its feature (C, H, W), and how its channels correlate.
 
         ``compared``: the channels that vary in the teacher; the statistics are None when there is none.
         """
         channels, height, width = self._maps["teacher"][0].shape[1:]
         values = {name: pairs.correlations() for name, pairs in self._pairs.items()}
-        size = {"block": block + 1, "channels": channels, "height": height, "width": width}
-        compared = int(np.isfinite(values["block"]).sum())
-        return size | {"compared": compared, "correlation": {name: _statistics(r) for name, r in values.items()}}
+        return BlockFeatures(
+            block=block + 1,
+            channels=channels,
+            height=height,
+            width=width,
+            compared=int(np.isfinite(values["block"]).sum()),
+            correlation=Correlations(**{name: _statistics(r) for name, r in values.items()}),
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """``channels`` (k,): those of highest teacher variance; the shown images' maps of these, (n, k, H, W), as
@@ -80,10 +84,10 @@ class PairedMoments:
         return np.where(live[0], np.where(live[1], covariance / scale, 0.0), np.nan)
 
 
-def _statistics(values: np.ndarray) -> dict[str, float] | None:
+def _statistics(values: np.ndarray) -> Similarity | None:
     """Mean and quartiles of the finite ones."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None
     low, median, high = np.percentile(finite, (25, 50, 75)).tolist()
-    return {"mean": float(finite.mean()), "q1": low, "median": median, "q3": high}
+    return Similarity(mean=float(finite.mean()), q1=low, median=median, q3=high)

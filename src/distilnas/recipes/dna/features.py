@@ -30,12 +30,13 @@ from distilnas.recipes.dna.steps import DATA, DISTILL, SOLVE, SPACE, TEACHER, Dn
 from distilnas.recipes.frame import Step, drive
 from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.solving import read_choice
+from distilnas.records.features import SCHEMA, ComparisonRecord, ShownImage
+from distilnas.records.files import to_json
 from distilnas.runtime.progress import Progress
 from distilnas.space import Choice
 from distilnas.supernet import SuperBlock
 from distilnas.tables.files import write_arrays
 
-SCHEMA = 1
 SHOWN_IMAGES = 6
 _PAPER_SIDE = 14
 
@@ -98,18 +99,17 @@ class Features(Step[DnaJob, None]):
         sample = _rating_sample(job) if given is None else _given_sample(job, given, files)
         inputs, found = _compare(job, read_choice(solution["choice"], job.get(SPACE)), self._blocks(job), sample)
         arrays = {"inputs": _pixels(inputs, job.preprocessing)}
-        record = {
-            "schema": SCHEMA,
-            "architecture": solution["architecture"],
-            "num_images": next(iter(found.values())).num_images,
-            "images": [{"name": n, "label": c} for n, c in zip(sample.names, sample.classes, strict=True)],
-            "blocks": [comparison.describe(b) for b, comparison in found.items()],
-        }
+        record = ComparisonRecord(
+            architecture=solution["architecture"],
+            num_images=next(iter(found.values())).num_images,
+            images=tuple(ShownImage(name=n, label=c) for n, c in zip(sample.names, sample.classes, strict=True)),
+            blocks=tuple(comparison.describe(b) for b, comparison in found.items()),
+        )
         for b, comparison in found.items():
             arrays |= {f"{b + 1}/{name}": array for name, array in comparison.arrays().items()}
         write_arrays(folder / "features.npz", arrays, {"kind": self.name, "schema": SCHEMA})
-        write_json(folder / "features.json", record)
-        return record
+        write_json(folder / "features.json", to_json(record))
+        return to_json(record)
 
     def _blocks(self, job: DnaJob) -> tuple[int, ...]:
         return self.asked.indices([row["height"] for row in job.result(TEACHER)["blocks"]])

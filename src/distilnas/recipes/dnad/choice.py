@@ -1,7 +1,7 @@
 """What a search in the DARTS space hands over, and which of it is taken under a budget."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from distilnas.errors import InfeasibleError
@@ -10,26 +10,11 @@ from distilnas.methods.dnad.costs import point_sides, smallest_counts
 from distilnas.methods.dnad.imitation import check_teacher
 from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.solving import limits_of
+from distilnas.records.dnad import ChosenRecord, FoundNetwork
+from distilnas.records.steps import LimitRecord
 from distilnas.solve import Limit
 from distilnas.space.darts.space import DartsSpace
 from distilnas.teachers import Partition
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundNetwork:
-    """A derived network of a search.
-
-    ``step``: after how many updates it was found, and for what ``reason``. ``accuracy``: of the supernet at that time,
-    in percent, on held-out training images. ``front``: no other one beats it in multiply-adds and accuracy.
-    """
-
-    architecture: str
-    params: int
-    macs: int
-    step: int
-    reason: str
-    accuracy: float
-    front: bool
 
 
 def found_networks(archive: Archive) -> list[FoundNetwork]:
@@ -104,16 +89,13 @@ def check_search(
     return limits
 
 
-def solution_record(
-    networks: Sequence[FoundNetwork], chosen: FoundNetwork, limits: tuple[Limit, ...]
-) -> dict[str, Any]:
-    """``solution.json``: the budgets, the chosen network and the front, by rising multiply-adds."""
-    return {
-        "schema": 1,
-        "budgets": {limit.cost: {"min": limit.min, "max": limit.max} for limit in limits},
-        "solution": asdict(chosen),
-        "front": [asdict(network) for network in sorted(networks, key=lambda n: n.macs) if network.front],
-    }
+def chosen_record(networks: Sequence[FoundNetwork], chosen: FoundNetwork, limits: tuple[Limit, ...]) -> ChosenRecord:
+    """``solution.json``."""
+    return ChosenRecord(
+        budgets={limit.cost: LimitRecord(min=limit.min, max=limit.max) for limit in limits},
+        solution=chosen,
+        front=tuple(network for network in sorted(networks, key=lambda n: n.macs) if network.front),
+    )
 
 
 def _range(networks: Sequence[FoundNetwork], cost: str) -> str:

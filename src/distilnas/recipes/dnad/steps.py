@@ -4,7 +4,7 @@ The search hands over networks from dense to sparse (``search/networks.json``); 
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,11 @@ from distilnas.methods.dnad.recorder import Weighted
 from distilnas.recipes import verbs
 from distilnas.recipes.dnad import probes
 from distilnas.recipes.dnad.choice import (
-    FoundNetwork,
     check_search,
     choose,
+    chosen_record,
     derived_size,
     found_networks,
-    solution_record,
 )
 from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.recipes.frame import Job, Step
@@ -34,6 +33,8 @@ from distilnas.recipes.settings import plain
 from distilnas.recipes.solving import limits_of
 from distilnas.recipes.students import DATA, Evaluate, Export, Retrain
 from distilnas.recipes.teaching import EvaluateTeacher, Teacher, Teaching
+from distilnas.records.dnad import FoundNetwork, SearchRecord
+from distilnas.records.files import as_record, to_json
 from distilnas.runtime.seeds import derive_seed
 from distilnas.solve import Limit
 from distilnas.space.darts import DartsArchitecture
@@ -69,7 +70,8 @@ class Search(Step[DnadJob, list[FoundNetwork]]):
         return (_shrink if job.settings.search.method == "shrink" else _bilevel)(job, folder)
 
     def load(self, job: DnadJob) -> list[FoundNetwork]:
-        return [FoundNetwork(**network) for network in read_json(job.do(self).folder / "networks.json")]
+        path = job.do(self).folder / "networks.json"
+        return as_record(path, read_json(path), list[FoundNetwork])
 
     def shares(self, plan: DnadPlan) -> dict[str, float]:
         return {self.name: 6, "held-out": 1}
@@ -94,7 +96,7 @@ class Choose(Step[DnadJob, DartsArchitecture]):
         found, within = job.get(SEARCH), limits(job)
         chosen = choose(found, within)
         architecture = DartsArchitecture.parse(chosen.architecture)
-        record = solution_record(found, chosen, within)
+        record = to_json(chosen_record(found, chosen, within))
         write_json(folder / "solution.json", record)
         write_json(folder / "architecture.json", architecture.to_dict())
         return record["solution"] | {"budgets": record["budgets"], "hash": architecture.fingerprint}
@@ -191,16 +193,17 @@ def _handed_over(
     job: DnadJob, folder: Path, networks: list[FoundNetwork], ended: str, events: int, genotypes: int
 ) -> dict[str, Any]:
     """Write the networks; the step's result."""
-    write_json(folder / "networks.json", [asdict(network) for network in networks])
-    return {
-        "method": job.settings.search.method,
-        "num_genotypes": str(genotypes),
-        "num_networks": len(networks),
-        "num_front": sum(network.front for network in networks),
-        "num_events": events,
-        "num_images": len(job.get(DATA).rating),
-        "ended": ended,
-    }
+    write_json(folder / "networks.json", [to_json(network) for network in networks])
+    record = SearchRecord(
+        method=job.settings.search.method,
+        num_genotypes=genotypes,
+        num_networks=len(networks),
+        num_front=sum(network.front for network in networks),
+        num_events=events,
+        num_images=len(job.get(DATA).rating),
+        ended=ended,
+    )
+    return record.to_dict()
 
 
 def _two_halves(job: DnadJob, folder: Path) -> Loop:

@@ -1,5 +1,6 @@
 """Files of a run as checked records; a file that is damaged or of another version is named and what to do is said."""
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,19 @@ def as_record(path: Path, data: Any, kind: type[T], *parts: str) -> T:
         first = error.errors()[0]
         where = ".".join(map(str, (*parts, *first["loc"])))
         raise damaged(path, f"{where or 'the whole'}: {first['msg']}") from error
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """JSON values of a record, from which ``as_record`` makes it again: tuples become lists."""
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return to_json(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def read_text(path: Path) -> str | None:

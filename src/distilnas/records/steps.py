@@ -1,4 +1,5 @@
-"""What the report reads from a run's JSON artefacts. Fields are a subset of the artefacts'; others are ignored.
+"""Records of the steps that recipes share, and of DNA's. Entries of an artefact that a record has no field for are
+ignored when it is read.
 
 Accuracies are top-1 in percent, MACs are for one image at the run's resolution, times are in seconds.
 """
@@ -129,8 +130,8 @@ class SolvedNetwork:
 class LimitRecord:
     """Limits of one cost."""
 
-    max: Number | None = None
     min: Number | None = None
+    max: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distilnas.report.artefacts import damaged, read_part
+from distilnas.records.files import damaged, read_part
 from distilnas.tables.files import read_arrays
 
 SCHEMA = 1
@@ -52,9 +52,10 @@ class BlockFeatures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparisonRecord:
     """``features.json``: compared over ``num_images`` images, of which ``images`` are shown."""
 
+    schema: int = SCHEMA
     architecture: str
     num_images: int
     images: tuple[ShownImage, ...]
@@ -68,13 +69,13 @@ class Features:
     and ``N/correlation/assembled`` (C,).
     """
 
-    comparison: Comparison
+    comparison: ComparisonRecord
     arrays: dict[str, np.ndarray]
 
 
 def read_features(folder: Path, architecture: str | None) -> Features | None:
     """None when there are none, or when they are those of another solution than ``architecture``."""
-    comparison = read_part(folder / "features.json", Comparison)
+    comparison = read_part(folder / "features.json", ComparisonRecord)
     if comparison is None or comparison.architecture != architecture:
         return None
     path = folder / "features.npz"
@@ -86,7 +87,7 @@ def read_features(folder: Path, architecture: str | None) -> Features | None:
     return Features(comparison=comparison, arrays=arrays)
 
 
-def _shapes(comparison: Comparison, arrays: dict[str, np.ndarray]) -> dict[str, tuple[Any, ...]]:
+def _shapes(comparison: ComparisonRecord, arrays: dict[str, np.ndarray]) -> dict[str, tuple[Any, ...]]:
     """The shapes that the comparison implies; None is any size."""
     n = len(comparison.images)
     shapes: dict[str, tuple[Any, ...]] = {"inputs": (n, None, None, 3)}

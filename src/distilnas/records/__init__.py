@@ -1,0 +1,1 @@
+"""What runs keep: one record for each artefact, by which it is written and read; free of torch."""
