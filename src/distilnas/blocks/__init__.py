@@ -16,7 +16,7 @@ from distilnas.blocks import cell, head
 from distilnas.blocks.cell import make_stem
 from distilnas.blocks.common import NormLayer, conv_norm_act
 from distilnas.blocks.head import head_convolution
-from distilnas.blocks.layers import LAYERS, LayerKind, make_layer
+from distilnas.blocks.layers import LAYERS, LayerKind, absorb, make_layer
 from distilnas.blocks.parts import Parts, Piece, Pieces
 from distilnas.errors import UsageError
 
@@ -29,6 +29,7 @@ __all__ = [
     "Parts",
     "Piece",
     "Pieces",
+    "absorb",
     "block_kind",
     "conv_norm_act",
     "head_convolution",

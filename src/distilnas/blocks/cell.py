@@ -13,7 +13,9 @@ from distilnas.space import Cell, CellSpec, FixedLayer, Stem
 def build(cell: Cell, in_width: int, *, norm_layer: NormLayer, drop_paths: Iterator[float]) -> Parts:
     """The stem's fixed layers are a stage of their own."""
     if cell.stem is None:
-        return Parts(stages=(_layers(cell.layers, in_width, norm_layer, drop_paths),))
+        adapter = (nn.Conv2d(in_width, cell.enter, 1),) if cell.enter else ()
+        layers = _layers(cell.layers, cell.enter or in_width, norm_layer, drop_paths)
+        return Parts(stages=(nn.Sequential(*adapter, *layers),))
     stem = stem_convolution(cell.stem, in_width, norm_layer)
     fixed = _layers(cell.stem.layers, cell.stem.width, norm_layer, drop_paths)
     own = _layers(cell.layers, cell.stem.out_width, norm_layer, drop_paths)

@@ -2,7 +2,7 @@
 
 from timm.layers import LayerNorm2d, create_conv2d
 from timm.models.convnext import ConvNeXtBlock
-from torch import nn
+from torch import Tensor, nn
 
 from distilnas.blocks.common import NormLayer
 from distilnas.space.kinds.convnext import ConvNeXt
@@ -20,3 +20,8 @@ def build(
     # padding 'same' adds nothing to maps that the stride divides, and emits the rounded up size of others
     shrink = create_conv2d(in_width, out_width, stride, stride=stride, padding="same", bias=True)
     return nn.Sequential(LayerNorm2d(in_width), shrink, block)
+
+
+def absorb(op: ConvNeXt, layer: nn.Module, matrix: Tensor, out_width: int, stride: int) -> None:
+    """Nothing: it begins with a norm, or with a depthwise convolution beside a shortcut."""
+    return

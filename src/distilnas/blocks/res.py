@@ -4,7 +4,7 @@ from functools import partial
 
 from timm.layers import ConvNormAct, SEModule, get_act_layer
 from timm.models.byobnet import BasicBlock, BottleneckBlock, LayerFn
-from torch import nn
+from torch import Tensor, nn
 
 from distilnas.blocks.common import NormLayer
 from distilnas.space.kinds.res import Residual
@@ -41,3 +41,8 @@ def _unpadded(block: nn.Module, kernel: int) -> nn.Module:
             padding = kernel // 2 if conv.kernel_size == (kernel, kernel) else 0
             conv.padding = (padding, padding)
     return block
+
+
+def absorb(op: Residual, layer: nn.Module, matrix: Tensor, out_width: int, stride: int) -> None:
+    """Nothing: a branch begins with a padded convolution, or there is a shortcut."""
+    return

@@ -178,6 +178,14 @@ class FoundSettings(ClassifierSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudentSettings(FoundSettings):
+    """How DNA's student is trained. ``start``: from ``scratch`` (the paper), or from the ``library``'s weights, those
+    that distillation gave its blocks."""
+
+    start: Literal["scratch", "library"] = field(default="scratch", metadata={"recorded": "changed"})
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomSettings:
     """``number`` random networks of the same budget, retrained like the student, to compare with: drawn uniformly among
     those that keep the limits and have at least ``min_share`` of the solution's MACs."""
@@ -245,7 +253,7 @@ class Settings:
     distill: DistillSettings = field(default_factory=DistillSettings)
     rate: RateSettings = field(default_factory=RateSettings)
     solve: SolveSettings = field(default_factory=SolveSettings)
-    retrain: FoundSettings = field(default_factory=FoundSettings)
+    retrain: StudentSettings = field(default_factory=StudentSettings)
     export: ExportSettings = field(default_factory=ExportSettings)
     random: RandomSettings = field(default_factory=RandomSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)

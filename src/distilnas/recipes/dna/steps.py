@@ -13,6 +13,7 @@ from distilnas.checksums import read_record
 from distilnas.costing import cost_table
 from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods.dna import RateSettings, distill, hold, measure_additivity, rate
+from distilnas.networks import save_student
 from distilnas.recipes import doubts, verbs
 from distilnas.recipes.dna import probes
 from distilnas.recipes.frame import Job, Several, Step
@@ -39,7 +40,7 @@ from distilnas.runtime.seeds import derive_seed
 from distilnas.runtime.store import StepRecord
 from distilnas.solve import Limit
 from distilnas.space import Architecture, Choice, SearchSpace
-from distilnas.supernet import Supernet, build_supernet
+from distilnas.supernet import Supernet, assemble, build_supernet
 from distilnas.tables import CostTable, RatingTable
 from distilnas.tables.csv import write_ratings_csv
 
@@ -282,6 +283,32 @@ class RetrainSolution(Retrain):
         return super().done(job)
 
 
+class Library(Step[DnaJob, None]):
+    """The solution with the supernet's weights, where its training starts from them."""
+
+    name = "library"
+
+    def applies(self, job: DnaJob) -> bool:
+        return job.settings.retrain.start == "library"
+
+    def keys(self, job: DnaJob) -> dict[str, Any]:
+        return {"distill": job.key(DISTILL), "choice": job.result(SOLVE)["choice"], "rate": plain(job.settings.rate)}
+
+    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
+        choice, classes = read_choice(job.result(SOLVE)["choice"], job.get(SPACE)), job.get(DATA).train.classes
+        batches = partial(rating_batches, job)
+        made = assemble(
+            job.get(DISTILL), choice, batches, num_classes=len(classes), seed=job.settings.seed, adapters="drop"
+        )
+        save_student(folder, made.model, classes=classes, preprocessing=job.preprocessing.to_dict())
+        return {"folded": made.folded, "dropped": made.dropped}
+
+
+def library_start(job: DnaJob) -> StepRecord | None:
+    """The record of the network that the student's training starts from."""
+    return job.do(LIBRARY) if LIBRARY.applies(job) else None
+
+
 class RandomNetworks(Several[DnaJob]):
     """Random networks of the same budget, trained and tested like the student."""
 
@@ -309,7 +336,8 @@ class RandomNetworks(Several[DnaJob]):
 
 
 SPACE, DISTILL, RATE, COST, SOLVE, ADDITIVITY = Space(), Distill(), Rate(), Cost(), Solve(), Additivity()
-RETRAIN = RetrainSolution(of=SOLVE, teacher=TEACHER)
+LIBRARY = Library()
+RETRAIN = RetrainSolution(of=SOLVE, teacher=TEACHER, start=library_start)
 EVALUATE, EXPORT = Evaluate(of=RETRAIN), Export(of=RETRAIN)
 RANDOM = RandomNetworks()
 STEPS = (
@@ -321,6 +349,7 @@ STEPS = (
     COST,
     SOLVE,
     ADDITIVITY,
+    LIBRARY,
     RETRAIN,
     EVALUATE,
     EVALUATE_TEACHER,

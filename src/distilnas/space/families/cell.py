@@ -5,6 +5,7 @@ behind that of the stem: ``stem 32/2 silu | 24/2 ...``.
 """
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,10 +15,16 @@ from distilnas.space.families.stem import FixedLayer, Stem, parse_size
 from distilnas.space.kinds import LAYER_KINDS, parse_op
 from distilnas.space.ops import Op, check_positive
 
+_ENTER = re.compile(r"in\d{1,7}", re.ASCII)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell along one path: every layer emits ``width``; the first carries ``stride``."""
+    """A cell along one path: every layer emits ``width``; the first carries ``stride``.
+
+    ``enter``: channels of a 1x1 convolution with bias before the first layer, 0 for none (text ``24/2 in32 mb_...``):
+    an adapter that a network with a supernet's weights keeps.
+    """
 
     kind: ClassVar[str] = "cell"
     form: ClassVar[str] = "[stem ... |] width/stride op ..."
@@ -27,15 +34,21 @@ class Cell:
     stride: int
     ops: tuple[Op, ...]
     stem: Stem | None = None
+    enter: int = 0
 
     def __post_init__(self) -> None:
         check_positive("block width", self.width)
         check_positive("block stride", self.stride)
+        if self.enter:
+            check_positive("width of an adapter", self.enter)
+            if self.stem:
+                raise UsageError(f"a cell with a stem has no adapter before its layers, got {self.enter} channels.")
         if not self.ops:
             raise UsageError("a block needs at least one layer, got none.")
 
     def __str__(self) -> str:
-        own = " ".join([f"{self.width}/{self.stride}", *map(str, self.ops)])
+        size = f"{self.width}/{self.stride}" + (f" in{self.enter}" if self.enter else "")
+        own = " ".join([size, *map(str, self.ops)])
         return f"{self.stem} | {own}" if self.stem else own
 
     @property
@@ -84,8 +97,8 @@ class Cell:
 
     def acting(self, in_width: int) -> tuple[FixedLayer, ...]:
         """The layers but identities that keep width and stride; the stem is not among them."""
-        widths = (self.stem.out_width if self.stem else in_width, *(self.width for _ in self.ops[1:]))
-        pairs = zip(self.layers, widths, strict=True)
+        before = self.stem.out_width if self.stem else self.enter or in_width
+        pairs = zip(self.layers, (before, *(self.width for _ in self.ops[1:])), strict=True)
         return tuple(x for x, width in pairs if not (x.op.identity and x.stride == 1 and x.width == width))
 
     @property
@@ -110,7 +123,9 @@ class Cell:
             )
             for n, x in enumerate(self.layers, start=1)
         )
-        return (*(self.stem.boxes() if self.stem else ()), *own)
+        title = f"adapter: 1x1 convolution to {self.enter} channels"
+        adapter = (Box(words=("conv", "k1"), width=self.enter, title=title),) if self.enter else ()
+        return (*(self.stem.boxes() if self.stem else ()), *adapter, *own)
 
     def legend(self) -> tuple[str, ...]:
         """Of the kinds of its ops, in the order of their table."""
@@ -125,19 +140,21 @@ class Cell:
         size, *ops = own.split()
         width, stride = parse_size(size)
         stem = Stem.parse(before) if before else None
-        return cls(width=width, stride=stride, ops=tuple(map(parse_op, ops)), stem=stem)
+        enter = int(ops.pop(0).removeprefix("in")) if _ENTER.fullmatch(" ".join(ops[:1])) else 0
+        return cls(width=width, stride=stride, ops=tuple(map(parse_op, ops)), stem=stem, enter=enter)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         stem = {"stem": self.stem.to_dict()} if self.stem else {}
         own = {"width": self.width, "stride": self.stride, "ops": list(map(str, self.ops))}
-        return {"kind": self.kind, **stem, **own}
+        return {"kind": self.kind, **stem, **own} | ({"enter": self.enter} if self.enter else {})
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Cell":
         """Read ``to_dict``."""
         stem = Stem.from_dict(data["stem"]) if "stem" in data else None
-        return cls(width=data["width"], stride=data["stride"], ops=tuple(map(parse_op, data["ops"])), stem=stem)
+        ops, enter = tuple(map(parse_op, data["ops"])), data.get("enter", 0)
+        return cls(width=data["width"], stride=data["stride"], ops=ops, stem=stem, enter=enter)
 
 
 @dataclass(frozen=True, kw_only=True)
