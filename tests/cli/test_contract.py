@@ -62,7 +62,8 @@ def test_zoo(cli: Cli):
 
 def test_profile(cli: Cli):
     record = json.loads(cli("profile", "resnet50", "--json").out)
-    assert list(record) == ["name", "params", "macs", "attention_macs", "paper_flops", "resolution", "num_classes"]
+    counts = ["macs", "params", "bytes", "attention_macs", "paper_flops"]
+    assert list(record) == ["name", *counts, "resolution", "num_classes"]
     assert (record["params"], record["macs"]) == RESNET50
     answer = cli("profile", "resnet5", "--json")
     assert (answer.code, answer.out) == (2, "")

@@ -43,7 +43,7 @@ def test_ls_is_a_table_with_sources_and_names_as_json(cli: Cli):
     for name, (params, macs, _, top1) in DNA.items():
         assert all(value in lines[name] for value in (f"{params:,}", f"{macs:,}", f"{top1:.2f} %"))
     # Tan and Le 2019, table 2: B0 5.3 M, 0.39 B FLOPs, 77.1 %; timm's port has 5,288,548 parameters
-    assert lines["efficientnet-b0"].split()[1:5] == ["224", "5,288,548", "385,814,752", "77.10"]
+    assert lines["efficientnet-b0"].split()[1:5] == ["224", "385,814,752", "5,288,548", "77.10"]
     assert "arXiv 1911.13053" in text
     assert "arXiv 1905.11946" in text
 
@@ -163,7 +163,7 @@ def test_folders_without_runs(cli: Cli, tmp_path: Path):
 
 def network(name: str, run: str = "one") -> RunNetwork:
     return RunNetwork(
-        name=name, run=run, roles=("solution",), params=1, macs=1, rating=None, top1=None,
+        name=name, run=run, roles=("solution",), costs={"macs": 1, "params": 1}, rating=None, top1=None,
         resolution=32, num_classes=2, architecture="",
     )  # fmt: skip
 
@@ -225,7 +225,7 @@ def test_rank_takes_the_costs_of_the_run_itself(cli: Cli, runs: Path, tmp_path: 
     networks = read_networks([runs / "one"], fronts=True)
     rows = [f"{network.architecture},{50 + i}" for i, network in enumerate(networks)]
     (tmp_path / "truth.csv").write_text("\n".join(["architecture,accuracy", *rows]))
-    macs = sorted(network.macs for network in networks)
+    macs = sorted(network.costs["macs"] for network in networks)
     limit = macs[len(macs) // 2]
     answer = cli("rank", "--run", runs / "one", "--truth", tmp_path / "truth.csv", "--budget", limit, "--json")
     assert answer.code == 0, answer.err

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distilnas.config import parse_amount
+from distilnas.config.units import parse_quantity
 from distilnas.errors import UsageError
 
 
@@ -61,3 +62,28 @@ def test_other_text_is_refused(value):
 def test_a_share_needs_a_whole():
     with pytest.raises(UsageError, match="is a share"):
         parse_amount("45%")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "exact", "whole", "expected"),
+    [
+        ("5MB", "B", True, None, 5 * 10**6),
+        ("5 mb", "B", True, None, 5 * 10**6),
+        ("5B", "B", True, None, 5),  # bytes, not billions
+        ("5B", "", True, None, 5 * 10**9),
+        ("5M", "B", True, None, 5 * 10**6),
+        ("2.5ms", "ms", False, None, 2.5),
+        (1.2, "ms", False, None, 1.2),
+        ("50%", "ms", False, 2.5, 1.25),
+        ("50%", "B", True, 7, 3),
+    ],
+)
+def test_quantities_with_their_unit(text, unit, exact, whole, expected):
+    found = parse_quantity(text, unit=unit, exact=exact, whole=whole)
+    assert (found, type(found)) == (expected, int if exact else float)
+
+
+@pytest.mark.parametrize(("text", "unit"), [("5MB", ""), ("5ms", "B"), ("MB", "B")])
+def test_units_of_something_else_are_refused(text, unit):
+    with pytest.raises(UsageError, match="not an amount"):
+        parse_quantity(text, unit=unit, exact=True)

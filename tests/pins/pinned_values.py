@@ -51,7 +51,7 @@ def space_values(space: SearchSpace) -> dict[str, Any]:
 
 def cost_values(space: SearchSpace, resolution: int, num_classes: int) -> dict[str, Any]:
     """Hashes of all candidates' costs, block by block, and of the head's; some totals."""
-    table = cost_table(space, resolution=resolution, num_classes=num_classes)
+    table = cost_table(space, resolution=resolution, num_classes=num_classes, measures=("macs", "params"))
     *blocks, (head,) = [[np.ascontiguousarray(c.dense(), dtype=np.int64) for c in block] for block in table.cells]
     totals = [table.total(space, drawn_choice(space, n)) for n in range(DRAWN)]
     return {

@@ -8,24 +8,15 @@ import pytest
 
 from distilnas.costing import cost_table
 from distilnas.errors import InfeasibleError, UsageError
-from distilnas.recipes.settings import RandomSettings, SolveSettings
-from distilnas.recipes.solving import check_budget, limits_of, random_choices, random_in_budget, solve_run
+from distilnas.recipes.settings import RandomSettings
+from distilnas.recipes.solving import check_budget, random_choices, random_in_budget, solve_run
 from distilnas.solve import Limit
 from distilnas.space import Candidate, FittedSpace, preset
-from distilnas.tables import CellRatings, RatingTable, unrated
+from distilnas.tables import CellRatings, RatingTable, indifferent, unrated
 
 SPACE = FittedSpace(depths=(1, 2), kernels=(3,), expansions=(2, 3), stem_width=8, head_width=16).fit([16, 32], [4, 8])
 COSTS = cost_table(SPACE, resolution=32, num_classes=3)
 EVERY = [COSTS.total(SPACE, choice)["macs"] for choice in random_choices(SPACE, 10_000, 0)]
-
-
-def test_limits_are_numbers_or_shares_of_the_teacher():
-    settings = SolveSettings(max_macs="40%", max_params="1.2k", min_macs=7)
-    assert limits_of(settings, {"macs": 999, "params": 1}) == (
-        Limit(cost="macs", min=7, max=399),
-        Limit(cost="params", min=None, max=1200),
-    )
-    assert limits_of(SolveSettings(), {"macs": 999, "params": 1}) == ()
 
 
 def test_random_choices_cover_a_small_space():
@@ -116,3 +107,15 @@ def test_random_in_budget_says_when_there_are_too_few(monkeypatch: pytest.Monkey
     exactly = (Limit(cost="macs", min=min(EVERY), max=min(EVERY)),)
     with pytest.raises(UsageError, match=r"lower random\.min_share or random\.number"):
         random_in_budget(SPACE, COSTS, exactly, RandomSettings(number=2), min(EVERY), 0)
+
+
+def test_a_budget_on_a_measure_that_an_older_table_has_not():
+    older = cost_table(SPACE, resolution=32, num_classes=3, measures=("macs", "params"))
+    ratings = indifferent(SPACE)
+    with pytest.raises(UsageError, match=r"bytes, but this run knows macs and params only; .* delete the run's"):
+        solve_run(SPACE, ratings, older, (Limit(cost="bytes", max=10**6),), 0)
+    record, fronts = solve_run(SPACE, ratings, older, (), 0)
+    assert list(record["solution"]["costs"]) == list(fronts) == ["macs", "params"]
+    record, fronts = solve_run(SPACE, ratings, COSTS, (Limit(cost="bytes", max=10**7),), 0)
+    assert list(record["solution"]["costs"]) == list(fronts) == ["macs", "params", "bytes"]
+    assert record["budgets"] == {"bytes": {"min": None, "max": 10**7}}

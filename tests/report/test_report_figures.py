@@ -110,11 +110,11 @@ def test_additivity_marks_the_first_entry_as_the_solution(run: RunRecord) -> Non
 
 
 def test_rounds_are_joined_by_role_and_numbered() -> None:
-    networks = [(n, Measured(top1=70.0 + n, params=n * 10**6, macs=n * 10**8)) for n in (1, 2, 3)]
+    networks = [(n, Measured(top1=70.0 + n, costs={"macs": n * 10**8, "params": n * 10**6})) for n in (1, 2, 3)]
     teachers, students = traces(figures.accuracy_over_rounds("params", networks[:2], networks))
     assert (teachers.name, list(teachers.x), list(teachers.y)) == ("teachers", [1e6, 2e6], [71.0, 72.0])
     assert (students.name, list(students.x), list(students.text)) == ("students", [1e6, 2e6, 3e6], ["1", "2", "3"])
-    assert "round 3: 73.0 %, 300 M MACs, 3.0 M params" in students.hovertext[2]
+    assert "round 3: 73.0 %, 300 M MACs and 3.0 M parameters" in students.hovertext[2]
 
 
 def test_channel_similarity_is_sorted_and_leaves_constant_channels_out() -> None:

@@ -28,7 +28,7 @@ def test_training_shows_what_there_is_and_no_search(training: Path) -> None:
     page = Page(write_report(training))
     assert page.sections == ["network", "architecture", "training", "data", "provenance"]
     assert page.plots == ["training-loss", "training-val_top1"]
-    assert "The network reaches 76.5 % top-1 with 4.2 M parameters and 335 M MACs." in page.text
+    assert "The network reaches 76.5 % top-1 with 335 M MACs and 4.2 M parameters." in page.text
     assert "not made yet" not in page.text
     for shown in ("5,000 test images", "224×224 px, bicubic, crop 0.875", NETWORK, "model.onnx", "2.4e-06", "scratch"):
         assert shown in page.text

@@ -29,6 +29,10 @@ error_console = Console(stderr=True, markup=False, emoji=False)
 LOG_SECONDS = 60.0
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; default runs/NAME.")]
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option("--budget", help="macs=40%, params=1M..2M, bytes=5M: in place of all others; repeatable."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON record on stdout, nothing else.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Log what happens; tracebacks of errors.")]
 

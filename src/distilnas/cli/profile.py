@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 _NOTES = {
     "macs": "multiply-adds of one image: convolutions, linear layers, attention",
-    "attention_macs": "of these, products of activations with activations",
+    "bytes": "tensors of the exported weights file",
+    "attention_macs": "of the MACs, products of activations with activations",
     "paper_flops": "as the papers count: no attention, but biases, norms and pooling",
 }
 
@@ -28,14 +29,12 @@ def profile(
     verbose: VerboseOption = False,
 ) -> None:
     """Exact parameters and multiply-adds of a timm model, a zoo entry, a student or an architecture file."""
-    from dataclasses import asdict
-
     from distilnas.costing import measure_latency
     from distilnas.costing import profile as count
 
     network, own_resolution = _build(model, num_classes)
     counts = count(network, resolution or own_resolution)
-    record: dict[str, Any] = {"name": model, **asdict(counts), "num_classes": network.num_classes}
+    record: dict[str, Any] = {"name": model, **counts.to_dict(), "num_classes": network.num_classes}
     if latency:
         record |= _latency(measure_latency(network, counts.resolution))
     if json:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from distilnas.checksums import check_files, read_record
 from distilnas.errors import UsageError
@@ -33,7 +33,7 @@ class Source:
     run: Path | None
     space: str | None
     digits: str | None
-    counting: dict[str, int]
+    counting: dict[str, Any]
     finer: Path | None
     finer_space: str | None
     fit: str | None

@@ -1,12 +1,22 @@
 """``distilnas run``: everything, from where it stopped."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
+from distilnas.cli.console import (
+    BudgetOption,
+    JsonOption,
+    RichProgress,
+    RunOption,
+    VerboseOption,
+    begin,
+    console,
+    print_json,
+)
 from distilnas.cli.shrink import show_shrunk
 
 
@@ -14,15 +24,17 @@ def run(
     config: Annotated[str, typer.Argument(help="A shipped configuration (see `distilnas config ls`) or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings as key.sub=value.")] = None,
     run: RunOption = None,
+    budget: BudgetOption = None,
     json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Search, retrain, test, export and report; called again, it continues where it stopped and skips what is done."""
+    from distilnas.recipes.budgets import overrides_of
     from distilnas.recipes.catalogue import load_settings, run_recipe
 
     folder = run or Path("runs") / Path(config).stem
     begin(folder)
-    settings = load_settings(config, tuple(overrides or ()))
+    settings = load_settings(config, (*(overrides or ()), *overrides_of(budget or [])))
     summary = run_recipe(settings, folder, progress=RichProgress())
     if json:
         print_json(summary)
@@ -48,22 +60,31 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         console.print(f"  {name:13s}{folder / path}", highlight=False, soft_wrap=True)
 
 
-def _networks(rows: dict[str, dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "test top-1", "parameters", "MACs (papers: FLOPs)"):
+def _networks(rows: dict[str, dict[str, Any]], asked: Iterable[str] = ()) -> Table:
+    """Accuracy and costs of networks: the usual ones and those ``asked`` for."""
+    from distilnas.tables.measures import MEASURES, measure_info, shown
+
+    table, costs = Table(box=None, pad_edge=False), shown(MEASURES, asked)
+    for column in ("", "test top-1", *(measure_info(cost).title for cost in costs)):
         table.add_column(column, justify="left" if not column else "right")
     for name, row in rows.items():
-        table.add_row(name, f"{row['top1']:.2f} %", f"{row['params']:,}", f"{row['macs']:,}")
+        table.add_row(name, f"{row['top1']:.2f} %", *(_amount(row.get(cost)) for cost in costs))
     return table
+
+
+def _amount(value: int | float | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 def _show_dna(summary: dict[str, Any]) -> None:
     teacher, student, solution, rating = (summary[key] for key in ("teacher", "student", "solution", "rating"))
-    table = _networks({f"teacher {teacher['name']}": teacher, "student": student})
-    shares = (f"{student[cost] / teacher[cost]:.1%}" for cost in ("params", "macs"))
-    table.add_row("student / teacher", "", *shares)
-    for row in summary["random"]:
-        table.add_row(f"random {row['hash'][:6]}", f"{row['top1']:.2f} %", f"{row['params']:,}", f"{row['macs']:,}")
+    from distilnas.tables.measures import MEASURES, shown
+
+    drawn = {f"random {row['hash'][:6]}": row for row in summary["random"]}
+    asked = solution["budgets"]
+    table = _networks({f"teacher {teacher['name']}": teacher, "student": student} | drawn, asked)
+    both = (cost for cost in shown(MEASURES, asked) if cost in student and cost in teacher)
+    table.add_row("student / teacher", "", *(f"{student[cost] / teacher[cost]:.1%}" for cost in both))
     console.print(table)
     proof = "proved optimal" if solution["optimal"] else "not proved optimal"
     if solution.get("contradicted"):

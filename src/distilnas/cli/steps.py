@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
+from distilnas.cli.console import (
+    BudgetOption,
+    JsonOption,
+    RichProgress,
+    RunOption,
+    VerboseOption,
+    begin,
+    console,
+    print_json,
+)
 from distilnas.errors import UsageError
 from distilnas.recipes import verbs
 from distilnas.recipes.verbs import Verb
@@ -32,6 +41,7 @@ def command(verb: Verb) -> Callable[..., None]:
 def solve(
     words: Words = None,
     run: RunOption = None,
+    budget: BudgetOption = None,
     max_macs: Amount = None,
     max_params: Amount = None,
     min_macs: Amount = None,
@@ -50,10 +60,11 @@ def solve(
     if ratings or space:
         if not (ratings and space) or words or run:
             raise UsageError("--ratings and --space belong together, and take the place of a run and its settings.")
-        _solve_table(ratings, space, limits, {"resolution": resolution, "num_classes": num_classes}, json)
+        _solve_table(ratings, space, budget or [], limits, {"resolution": resolution, "num_classes": num_classes}, json)
     else:
-        extra = [f"solve.{key}={value or 'null'}" for key, value in limits.items()] if any(limits.values()) else []
-        _step("solve", words, run, json, extra)
+        from distilnas.recipes.budgets import overrides_of
+
+        _step("solve", words, run, json, overrides_of(budget or [], limits))
 
 
 def report(
@@ -89,7 +100,7 @@ def report(
 OWN = {verbs.SOLVE: solve}  # verbs with options of their own
 
 
-def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: list[str] | None = None) -> None:
+def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, extra: tuple[str, ...] = ()) -> None:
     from distilnas.recipes.catalogue import load_settings, run_recipe
 
     config, overrides = _split(words or [])
@@ -99,7 +110,7 @@ def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, e
         raise UsageError("which run? Give --run DIR of a run that exists, or a configuration to begin one.")
     if config is None:
         config = str(_existing(folder) / "config.yaml")
-    settings = load_settings(config, (*overrides, *(extra or [])))
+    settings = load_settings(config, (*overrides, *extra))
     result = run_recipe(settings, folder, progress=RichProgress(), until=name)
     if as_json:
         print_json(result)
@@ -108,15 +119,21 @@ def _step(name: str, words: list[str] | None, run: Path | None, as_json: bool, e
 
 
 def _solve_table(
-    ratings: Path, space: str, limits: dict[str, str | None], sizes: dict[str, int], as_json: bool
+    ratings: Path,
+    space: str,
+    budgets: list[str],
+    limits: dict[str, str | None],
+    sizes: dict[str, Any],
+    as_json: bool,
 ) -> None:
     from distilnas.config import parse
+    from distilnas.recipes.budgets import read_budgets
     from distilnas.recipes.settings import SolveSettings
     from distilnas.recipes.solving import solve_table
     from distilnas.space import find_space
 
     settings = parse(limits, SolveSettings)
-    record = solve_table(find_space(space), ratings, settings, **sizes)
+    record = solve_table(find_space(space), ratings, settings, budget=read_budgets(budgets), **sizes)
     if as_json:
         print_json(record)
     else:

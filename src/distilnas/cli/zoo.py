@@ -21,7 +21,7 @@ RunsOption = Annotated[
 ]
 VariantOption = Annotated[str | None, typer.Option(help="Variant of a network that has several; default: the first.")]
 
-_NUMBERS = ("px", "parameters", "MACs (papers: FLOPs)", "rating", "top-1")
+_WORDS = ("network", "run", "roles", "source")
 
 
 @app.command()
@@ -116,14 +116,17 @@ def _class_names(number: int) -> tuple[str, ...]:
 
 def _list_published() -> None:
     from distilnas.networks.zoo import zoo_entries
+    from distilnas.tables.measures import EXACT, measure_info, shown
 
     entries = zoo_entries()
     sources = list(dict.fromkeys(entry.source for entry in entries))
-    table = _table("network", "px", "parameters", "MACs (papers: FLOPs)", "top-1", "source")
+    costs = shown(EXACT)
+    table = _table("network", "px", *(measure_info(cost).title for cost in costs), "top-1", "source")
     for entry in entries:
         record = _describe_published(entry, None, None)
         label = f"{entry.name} ({entry.variant})" if entry.variant else entry.name
-        numbers = (str(record["resolution"]), f"{record['params']:,}", f"{record['macs']:,}", _percent(entry.top1))
+        amounts = (f"{record[cost]:,}" for cost in costs)
+        numbers = (str(record["resolution"]), *amounts, _percent(entry.top1))
         table.add_row(label, *numbers, str(sources.index(entry.source) + 1))
     _print(table)
     for number, source in enumerate(sources, start=1):
@@ -131,18 +134,19 @@ def _list_published() -> None:
 
 
 def _list_runs(folders: list[Path], front: bool, as_json: bool) -> None:
-    from dataclasses import asdict
-
     from distilnas.cli.zoo_runs import read_networks
+    from distilnas.tables.measures import EXACT, measure_info, shown
 
     networks = read_networks(folders, fronts=front)
     if as_json:
-        print_json([asdict(network) for network in networks])
+        print_json([network.to_dict() for network in networks])
         return
-    table = _table("network", "run", "parameters", "MACs (papers: FLOPs)", "rating", "top-1", "roles")
+    costs = shown(EXACT)
+    table = _table("network", "run", *(measure_info(cost).title for cost in costs), "rating", "top-1", "roles")
     for n in networks:
         rating = "" if n.rating is None else f"{n.rating:.4f}"
-        table.add_row(n.name, n.run, f"{n.params:,}", f"{n.macs:,}", rating, _percent(n.top1), ", ".join(n.roles))
+        amounts = (f"{n.costs[cost]:,}" if cost in n.costs else "" for cost in costs)
+        table.add_row(n.name, n.run, *amounts, rating, _percent(n.top1), ", ".join(n.roles))
     _print(table)
 
 
@@ -182,17 +186,15 @@ def _describe_found(network: "RunNetwork", num_classes: int | None, resolution: 
 
 
 def _counts(model: Any, resolution: int) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from distilnas.costing import profile
 
-    return {**asdict(profile(model, resolution)), "num_classes": model.num_classes}
+    return {**profile(model, resolution).to_dict(), "num_classes": model.num_classes}
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in _NUMBERS else "left")
+        table.add_column(column, justify="left" if column in _WORDS else "right")
     return table
 
 

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distilnas.errors import UsageError, nearest
 from distilnas.files import read_json
-from distilnas.records.steps import FrontPoint, Number, SolvedNetwork
+from distilnas.records.steps import FrontPoint, SolvedNetwork
 from distilnas.report.read import RunRecord, read_run
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, parse_architecture
+from distilnas.tables.measures import Number, costs_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +21,23 @@ class RunNetwork:
 
     ``roles``: solution, runner-up or diverse (alternatives), front (Pareto front of rating against a cost), random,
     retrained (its student is trained). ``rating`` and ``top1`` (percent, on the run's test images) are None where the
-    run has none. ``params`` and ``macs`` hold for the run's ``resolution`` (pixels) and ``num_classes``.
+    run has none. ``costs`` hold for the run's ``resolution`` (pixels) and ``num_classes``.
     """
 
     name: str
     run: str
     roles: tuple[str, ...]
-    params: int
-    macs: int
+    costs: dict[str, Number]
     rating: float | None
     top1: float | None
     resolution: int
     num_classes: int
     architecture: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, the costs among them."""
+        own = asdict(self)
+        return own.pop("costs") | own
 
 
 def read_networks(folders: Sequence[Path], *, fronts: bool) -> list[RunNetwork]:
@@ -119,7 +124,7 @@ def _front(run: RunRecord) -> Iterator[dict[str, Any]]:
 def _chosen(run: RunRecord, found: SolvedNetwork | FrontPoint, role: str) -> dict[str, Any]:
     assert run.space  # read_run refuses solutions without a space
     architecture = run.space.architecture(found.choice)
-    return _fields(architecture, (role,), **found.costs, rating=found.rating)
+    return _fields(architecture, (role,), found.costs, rating=found.rating)
 
 
 def _trained(run: RunRecord) -> Iterator[dict[str, Any]]:
@@ -132,11 +137,11 @@ def _trained(run: RunRecord) -> Iterator[dict[str, Any]]:
             result = trained["result"]
             architecture = parse_architecture(result["architecture"])
             top1 = test["result"]["top1"] if test and test["inputs"]["retrain"] == trained["key"] else None
-            sizes = {"params": result["params"], "macs": result["macs"]}
+            costs = {"macs": result["macs"], "params": result["params"]} | costs_in(result)
         except (KeyError, TypeError) as error:
             raise UsageError(f"{path.parents[1]} is damaged ({error}). Delete it and retrain the student.") from error
         roles = ("random", "retrained") if architecture.fingerprint in drawn else ("retrained",)
-        yield _fields(architecture, roles, **sizes, rating=_rating(run, architecture), top1=top1)
+        yield _fields(architecture, roles, costs, rating=_rating(run, architecture), top1=top1)
 
 
 def _rating(run: RunRecord, architecture: AnyArchitecture) -> float | None:
@@ -150,17 +155,15 @@ def _rating(run: RunRecord, architecture: AnyArchitecture) -> float | None:
 def _fields(
     architecture: AnyArchitecture,
     roles: tuple[str, ...],
+    costs: dict[str, Number],
     *,
-    params: Number,
-    macs: Number,
     rating: float | None,
     top1: float | None = None,
 ) -> dict[str, Any]:
     return {
         "name": architecture.fingerprint,
         "roles": roles,
-        "params": int(params),
-        "macs": int(macs),
+        "costs": costs,
         "rating": rating,
         "top1": top1,
         "architecture": str(architecture),

@@ -1,12 +1,19 @@
-"""Counting parameters and multiply-adds, and cost tables of search spaces."""
+"""Measures of networks, and cost tables of search spaces."""
 
-from distilnas.costing.counters import Profile, count, count_params, profile
+from distilnas.costing.counters import Counts, count, count_params
 from distilnas.costing.latency import Latency, measure_latency
+from distilnas.costing.measures import EXACT, MEASURES, Measure, Part
+from distilnas.costing.profiles import Profile, profile
 from distilnas.costing.scaling import Scaled, scale_to
 from distilnas.costing.tables import cost_table
 
 __all__ = [
+    "EXACT",
+    "MEASURES",
+    "Counts",
     "Latency",
+    "Measure",
+    "Part",
     "Profile",
     "Scaled",
     "cost_table",

@@ -1,4 +1,4 @@
-"""Exact counts of parameters and multiply-adds, on the meta device: shapes only, no arithmetic, no memory.
+"""Exact counts of multiply-adds and parameters, on the meta device: shapes only, no arithmetic, no memory.
 
 ``macs`` (papers print "FLOPs") are those of convolutions, linear layers and attention for one image, counted operator
 by operator (``operators``). ``paper_flops`` counts as the DNA authors did: MACs of convolutions and linear layers (not
@@ -6,7 +6,9 @@ of attention), one per output element where a convolution has a bias, 2 per inpu
 1 per input element of pooling layers.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -27,18 +29,6 @@ _POOLS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """Counts for one image at ``resolution``; ``attention_macs`` are the part of ``macs`` that multiplies activations
-    with activations."""
-
-    params: int
-    macs: int
-    attention_macs: int
-    paper_flops: int
-    resolution: int
-
-
 class Counts(NamedTuple):
     """Counts for one input, and the output's ``shape`` without batch."""
 
@@ -53,38 +43,14 @@ def count_params(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def profile(model: nn.Module, resolution: int, *, in_chans: int = 3) -> Profile:
-    """Count a classifier for one (in_chans, resolution, resolution) image; the model itself is not run or changed."""
-    counts = count(model, (in_chans, resolution, resolution))
-    return Profile(
-        params=count_params(model),
-        macs=counts.macs,
-        attention_macs=counts.attention_macs,
-        paper_flops=counts.paper_flops,
-        resolution=resolution,
-    )
-
-
 def count(model: nn.Module, shape: tuple[int, ...]) -> Counts:
-    """Counts of ``model`` for one input of ``shape`` (without batch); the model itself is not run or changed.
+    """Counts of ``model`` for one input of ``shape`` (without batch); the model itself is not changed.
 
     Raises ``UsageError`` where the model does an operation that no rule covers: nothing is silently counted as 0.
     """
-    return count_owned(skeleton(model), shape)
-
-
-def count_owned(model: nn.Module, shape: tuple[int, ...]) -> Counts:
-    """``count`` of a network on the meta device that nobody else uses: it is set to eval mode and keeps hooks."""
-    free = _Free()
-    for module in model.eval().modules():
-        if isinstance(module, (*_NORMS, *_POOLS)):
-            module.register_forward_hook(free.add)
-    image = torch.empty(1, *shape, device="meta")
-    try:
-        with torch.inference_mode(False), torch.no_grad(), torch.device("meta"), Products(image) as products:
-            output = model(image)
-    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"cannot count {type(model).__name__} for an input of {shape}: {error}") from error
+    hollow = model if _on_meta(model) else skeleton(model)
+    with _evaluating(hollow), _Free(hollow) as free:
+        output, products = _run(hollow, shape)
     return Counts(
         macs=products.macs,
         paper_flops=products.macs - products.attention_macs + products.conv_biases + free.flops,
@@ -93,13 +59,47 @@ def count_owned(model: nn.Module, shape: tuple[int, ...]) -> Counts:
     )
 
 
+def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Products]:
+    image = torch.empty(1, *shape, device="meta")
+    try:
+        with torch.inference_mode(False), torch.no_grad(), Products(image) as products:
+            return model(image), products
+    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"cannot count {type(model).__name__} for an input of {shape}: {error}") from error
+
+
+def _on_meta(model: nn.Module) -> bool:
+    return all(tensor.is_meta for tensor in chain(model.parameters(), model.buffers()))
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """In eval mode, and afterwards every module in its own."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 class _Free:
-    """What the papers' count adds for layers without products."""
+    """What the papers' count adds for layers of ``model`` without products, while it is entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.flops = 0
+        layers = (module for module in model.modules() if isinstance(module, (*_NORMS, *_POOLS)))
+        self._handles = [layer.register_forward_hook(self._add) for layer in layers]
 
-    def add(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def __enter__(self) -> "_Free":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _add(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if not isinstance(module, _NORMS):
             self.flops += inputs[0].numel()
         elif module.affine:

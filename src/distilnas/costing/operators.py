@@ -60,8 +60,8 @@ class Products(TorchDispatchMode):
             Convolutions are never in it, nor are weights that a network mixes for each image.
         conv_biases: values given out by convolutions with a bias.
 
-    Raises ``UsageError`` at an operation that is neither counted nor known to be free. Products written as sums of
-    pointwise ones cannot be told from scaling and are free, as in PyTorch's own counter.
+    The network is on the meta device. Raises ``UsageError`` at an operation that is neither counted nor known to be
+    free. Products written as sums of pointwise ones cannot be told from scaling and are free, as in PyTorch's counter.
     """
 
     def __init__(self, image: Tensor) -> None:
@@ -74,7 +74,7 @@ class Products(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = _without_values(kwargs or {})
         rule = _rule(func)
         if rule is None:
             return self._decompose(func, args, kwargs)
@@ -102,6 +102,11 @@ class Products(TorchDispatchMode):
             self.conv_biases += output.numel() if args[2] is not None else 0
         elif all(_storage(factor) in self._seen for factor in _factors(func, args)):
             self.attention_macs += macs
+
+
+def _without_values(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a network makes anew, such as positions, is on the meta device like everything else."""
+    return kwargs | {"device": torch.device("meta")} if kwargs.get("device") else kwargs
 
 
 @cache
@@ -138,6 +143,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
+@cache
 def _takes_shape_only(func: Any) -> bool:
     name = func.overloadpacket.__name__
     return name.endswith("_like") or name.startswith("new_")

@@ -6,11 +6,13 @@ from functools import cache
 
 import torch
 
-from distilnas.costing.counters import Profile, count_params, profile
+from distilnas.costing.measures import MEASURES, Part
+from distilnas.costing.profiles import Profile, profile
 from distilnas.errors import InfeasibleError
 from distilnas.networks import StudentNet
 from distilnas.space import Architecture
 from distilnas.space.scaling import Scaling, scale
+from distilnas.tables.measures import Number
 
 _SPAN = 24.0  # steps of EfficientNet's scaling; B7 is about 6 from B0
 _EXACT = 2.0**-10
@@ -27,7 +29,7 @@ class Scaled:
 def scale_to(
     architecture: Architecture, *, cost: str, target: int, resolution: int, num_classes: int, scaling: Scaling
 ) -> Scaled:
-    """The largest scaled network with ``cost`` (``params`` or ``macs``) at most ``target``, up or down.
+    """The largest scaled network with ``cost`` (a measure, e.g. ``params``) at most ``target``, up or down.
 
     Depth, width and resolution grow with one exponent (EfficientNet, equation 3). Depths are whole numbers, so that
     path climbs in large jumps; what is then left below the target is filled with width alone. Resolutions are multiples
@@ -40,9 +42,8 @@ def scale_to(
         return scaled, pixels
 
     @cache
-    def cost_of(scaled: Architecture, pixels: int) -> int:
-        network = _on_meta(scaled, num_classes)
-        return count_params(network) if cost == "params" else getattr(profile(network, pixels), cost)
+    def cost_of(scaled: Architecture, pixels: int) -> Number:
+        return MEASURES[cost](Part(_on_meta(scaled, num_classes), (3, pixels, pixels)))
 
     def keeps(steps: float, extra: float = 0.0) -> bool:
         return cost_of(*at(steps, extra)) <= target

@@ -4,21 +4,25 @@ A block's layers are built one by one on the meta device and counted, the first 
 previous block may emit, so that the sum over an architecture equals the count of the built network exactly.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from distilnas.blocks import Piece, Pieces, block_kind
-from distilnas.costing.counters import count_owned, count_params
+from distilnas.costing.measures import EXACT, MEASURES, Part
 from distilnas.space import Family, SearchSpace
 from distilnas.tables import CellCosts, CostTable
+from distilnas.tables.measures import measure_info
 
-COSTS = ("macs", "params")
 Shape = tuple[int, ...]
 
 
-def cost_table(space: SearchSpace, *, resolution: int, num_classes: int, in_chans: int = 3) -> CostTable:
-    """MACs and parameters of every candidate of ``space`` for images of ``resolution`` and ``num_classes`` classes."""
-    counter = _Counter()
+def cost_table(
+    space: SearchSpace, *, resolution: int, num_classes: int, in_chans: int = 3, measures: Sequence[str] = EXACT
+) -> CostTable:
+    """The ``measures`` of every candidate of ``space`` for images of ``resolution`` and ``num_classes`` classes."""
+    counter = _Counter(measures)
     in_widths = tuple(space.in_widths(b, in_chans) for b in range(len(space.blocks)))
     cells, side = [], resolution
     for block, widths in zip(space.blocks, in_widths, strict=True):
@@ -27,7 +31,8 @@ def cost_table(space: SearchSpace, *, resolution: int, num_classes: int, in_chan
         side = -(-side // block.stride)
     return CostTable(
         space=space.fingerprint,
-        costs=COSTS,
+        costs=tuple(measures),
+        floats=tuple(name for name in measures if not measure_info(name).exact),
         in_widths=in_widths,
         cells=tuple(cells),
         settings={"resolution": resolution, "num_classes": num_classes, "in_chans": in_chans},
@@ -37,7 +42,8 @@ def cost_table(space: SearchSpace, *, resolution: int, num_classes: int, in_chan
 class _Counter:
     """Counts pieces, each distinct one once."""
 
-    def __init__(self) -> None:
+    def __init__(self, measures: Sequence[str]) -> None:
+        self._measures = [MEASURES[name] for name in measures]
         self._seen: dict[object, tuple[np.ndarray, Shape]] = {}
 
     def family(self, family: Family, shapes: list[Shape], stride: int, num_classes: int) -> CellCosts:
@@ -51,7 +57,7 @@ class _Counter:
 
     def _axes(self, pieces: Pieces, shape: Shape) -> list[np.ndarray]:
         """(costs, 1) of what is always there, then (costs, options) of each axis."""
-        total = np.zeros(len(COSTS), dtype=np.int64)
+        total = np.zeros(len(self._measures), dtype=np.int64)
         for piece in pieces.fixed:
             costs, shape = self._piece(piece, shape)
             total = total + costs
@@ -67,7 +73,6 @@ class _Counter:
         key = (piece.key, shape)
         if key not in self._seen:
             with torch.device("meta"):
-                module = piece.build()
-            counts = count_owned(module, shape)
-            self._seen[key] = np.array([counts.macs, count_params(module)], dtype=np.int64), counts.shape
+                part = Part(piece.build(), shape)
+            self._seen[key] = np.array([measure(part) for measure in self._measures]), part.counts.shape
         return self._seen[key]

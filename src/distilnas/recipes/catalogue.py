@@ -9,6 +9,7 @@ from typing import Any
 from distilnas.config import merge, parse
 from distilnas.config.load import read_text
 from distilnas.errors import UsageError, nearest
+from distilnas.recipes.budgets import completed
 from distilnas.recipes.dna.recipe import DNA
 from distilnas.recipes.dnad.recipe import DNAD
 from distilnas.recipes.dnad.settings import DnadSettings
@@ -62,7 +63,7 @@ def config_text(config: str) -> str:
 
 def load_settings(config: str, overrides: tuple[str, ...] = ()) -> Any:
     """Settings (``AnySettings``, by its ``recipe``) of a shipped name or YAML file with ``key.sub=value`` overrides."""
-    data = merge(config_text(config), overrides, origin=config, read=config_text)
+    data = merge(config_text(config), completed(overrides), origin=config, read=config_text)
     recipe = data.get("recipe", "dna")
     if recipe not in RECIPES:
         raise UsageError(f"unknown recipe {recipe!r} in {config}; {nearest(str(recipe), RECIPES)}")

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
-from distilnas.config import parse_amount
 from distilnas.data.decoding import MAX_PIXELS
 from distilnas.errors import UsageError
 from distilnas.export import OPSETS
 from distilnas.methods.dna import DistillSettings, RateSettings
 from distilnas.networks.files import student_key
+from distilnas.recipes.budgets import BudgetSettings, check_budgets
 from distilnas.space import FittedSpace
 from distilnas.training import ClassifierSettings
 
@@ -149,23 +149,8 @@ class SpaceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetSettings:
-    """Budgets: numbers (40M, 1.2M, 350000) or shares of the teacher's value (45%)."""
-
-    max_macs: str | int | None = None
-    max_params: str | int | None = None
-    min_macs: str | int | None = None
-    min_params: str | int | None = None
-
-    def __post_init__(self) -> None:
-        for value in (self.max_macs, self.max_params, self.min_macs, self.min_params):
-            if value is not None:
-                parse_amount(value, whole=1)
-
-
-@dataclass(frozen=True, kw_only=True)
 class SolveSettings(BudgetSettings):
-    """Budgets, and ``alternatives``: how many k-best and how many diverse ones to list."""
+    """Short forms of budgets, and ``alternatives``: how many k-best and how many diverse ones to list."""
 
     alternatives: int = 3
 
@@ -243,7 +228,10 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A DNA run from teacher to student."""
+    """A DNA run from teacher to student.
+
+    ``budget``: by measure (macs, params, bytes) what the student may cost, 40% or 1M..2M or a mapping of min and max;
+    ``solve`` has short forms."""
 
     recipe: Literal["dna"] = "dna"
     seed: int = 0
@@ -252,12 +240,16 @@ class Settings:
     space: SpaceSettings
     distill: DistillSettings = field(default_factory=DistillSettings)
     rate: RateSettings = field(default_factory=RateSettings)
+    budget: dict[str, Any] | None = field(default=None, metadata={"recorded": "where it is given"})
     solve: SolveSettings = field(default_factory=SolveSettings)
     retrain: StudentSettings = field(default_factory=StudentSettings)
     export: ExportSettings = field(default_factory=ExportSettings)
     random: RandomSettings = field(default_factory=RandomSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     auxiliary_weight: ClassVar = 0.0  # of DARTS networks, which are not found here
+
+    def __post_init__(self) -> None:
+        check_budgets(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists)."""

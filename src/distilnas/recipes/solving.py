@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from distilnas.config import parse_amount
 from distilnas.costing import cost_table
 from distilnas.errors import InfeasibleError, UsageError
-from distilnas.recipes.settings import BudgetSettings, RandomSettings, SolveSettings
+from distilnas.recipes.budgets import Budget, check_known, to_limits
+from distilnas.recipes.settings import RandomSettings, SolveSettings
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import (
     Limit,
@@ -27,24 +27,13 @@ from distilnas.solve import (
 from distilnas.space import Architecture, Candidate, Choice, FixedLayer, SearchSpace
 from distilnas.tables import CostTable, RatingTable, indifferent
 from distilnas.tables.csv import read_ratings
+from distilnas.tables.measures import shown
 
 SCHEMA = 1
+_COUNT_AGAIN = "its costs were counted by an older version: delete the run's folder `cost`, and they are counted again."
 _DRAWS = 100_000
 _FEW_DRAWS = 5_000
 _MOST_NAMES = 1000
-
-
-def limits_of(settings: BudgetSettings, teacher: dict[str, int] | None) -> tuple[Limit, ...]:
-    """Budgets as limits; ``teacher`` has the values that shares (45%) refer to, without one there are none."""
-    limits = []
-    for cost in ("macs", "params"):
-        ends = {}
-        for end in ("min", "max"):
-            value = getattr(settings, f"{end}_{cost}")
-            ends[end] = None if value is None else parse_amount(value, whole=teacher[cost] if teacher else None)
-        if any(value is not None for value in ends.values()):
-            limits.append(Limit(cost=cost, **ends))
-    return tuple(limits)
 
 
 def check_budget(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...]) -> None:
@@ -59,9 +48,12 @@ def solve_run(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(solution.json, front.json) of a run; raises ``InfeasibleError`` with the reason when nothing fits.
 
+    Fronts are drawn for the costs that are always shown and those with a limit.
+
     Where layers can be left out, one network may stand in the space by several names: neither runners-up nor diverse
     alternatives list it twice, and there may be fewer of them than asked for.
     """
+    check_known(limits, costs.costs, remedy=_COUNT_AGAIN)
     problem = search_problem(space, ratings, costs)
     best, *next_best = _best_networks(space, problem, limits, 1 + max(1, alternatives))
     others: list[Solution] = []
@@ -78,16 +70,23 @@ def solve_run(
         ],
         "tie": _tie(space, ratings, best, next_best[0]) if next_best and _has_batches(ratings) else None,
     }
-    fronts = {cost: [_to_dict(space, s) for s in pareto_front(problem, cost)] for cost in costs.costs}
+    drawn = shown(costs.costs, (limit.cost for limit in limits))
+    fronts = {cost: [_to_dict(space, s) for s in pareto_front(problem, cost)] for cost in drawn}
     return record, fronts
 
 
 def solve_table(
-    space: SearchSpace, ratings: Path, settings: SolveSettings, *, resolution: int, num_classes: int
+    space: SearchSpace,
+    ratings: Path,
+    settings: SolveSettings,
+    *,
+    budget: Budget | None = None,
+    resolution: int,
+    num_classes: int,
 ) -> dict[str, Any]:
     """``solution.json`` for a rating table made elsewhere (.npz or CSV); there is no teacher that shares refer to."""
     costs = cost_table(space, resolution=resolution, num_classes=num_classes)
-    limits = limits_of(settings, None)
+    limits = to_limits(budget, settings, None)
     return solve_run(space, read_ratings(ratings, space), costs, limits, settings.alternatives)[0]
 
 

@@ -32,6 +32,7 @@ from distilnas.records.files import to_json
 from distilnas.retrain import retrain
 from distilnas.runtime.store import StepRecord
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
+from distilnas.tables.measures import costs_in
 from distilnas.teachers import TeacherBlocks
 
 AnyJob = Job[Any, Any]
@@ -122,7 +123,7 @@ class Retrain(Step[AnyJob, None]):
         )
         save_student(folder, trained.model, classes=classes, preprocessing=job.preprocessing.to_dict())  # type: ignore[arg-type]
         counts = profile(trained.model, job.preprocessing.resolution)
-        return asdict(counts) | {"architecture": str(found)} | finish_training(folder, trained.log)
+        return counts.to_dict() | {"architecture": str(found)} | finish_training(folder, trained.log)
 
     def network(self, plan: AnyPlan, **head: bool) -> nn.Module:
         """A network like the trained one, of random weights."""
@@ -219,7 +220,8 @@ def student_summary(
         "student": {
             "top1": records["evaluate"].result["top1"],
             "top5": records["evaluate"].result["top5"],
-            **{key: retrained[key] for key in ("params", "macs", "architecture")},
+            **costs_in(retrained),
+            "architecture": retrained["architecture"],
             "hash": fingerprint,
         },
         "onnx": records["export"].result,

@@ -108,8 +108,8 @@ class Teaching:
         blocks = TeacherBlocks(model, partition).describe(lambda part, shape: count(part, shape).macs)
         return {
             "name": type(model).__name__ if self.own else self.settings.student or self.settings.model,
-            "params": counts.params,
-            "macs": counts.macs,
+            **counts.costs,
+            "attention_macs": counts.attention_macs,
             "paper_flops": counts.paper_flops,
             "preprocessing": self._materials.preprocessing.to_dict(),
             "partition": partition.to_dict(),

@@ -14,7 +14,7 @@ class Verb:
 DISTILL = Verb(name="distill", help="Train the supernet block by block under the teacher.")
 SEARCH = Verb(name="search", help="Search the space of DARTS (recipe dnad).")
 RATE = Verb(name="rate", help="Rate every candidate of every block on held-out training images.")
-COST = Verb(name="cost", help="Compute MACs and parameters of every candidate.")
+COST = Verb(name="cost", help="Count MACs, parameters and bytes of every candidate.")
 SOLVE = Verb(
     name="solve",
     help="Find the best architecture under the budgets; with limits given here, these replace all of the run's.",

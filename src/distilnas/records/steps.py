@@ -7,9 +7,27 @@ Accuracies are top-1 in percent, MACs are for one image at the run's resolution,
 from dataclasses import dataclass, field
 from typing import Any
 
-from distilnas.space import Choice
+from pydantic import model_validator
 
-Number = int | float
+from distilnas.space import Choice
+from distilnas.tables.measures import Number, costs_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Artefacts name a network's costs beside its other values; here they are ``costs``, those that are known."""
+
+    costs: dict[str, Number] = field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        known = (
+            {name: value for name, value in costs_in(data).items() if value is not None}
+            if isinstance(data, dict)
+            else {}
+        )
+        return data | {"costs": known} if known else data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +73,10 @@ class Partition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Teacher:
+class Teacher(Counted):
     """The teacher as its step left it; ``val_top1`` on the validation images."""
 
     name: str
-    params: int
-    macs: int
     val_top1: float | None = None
     weights: str | None = None
     preprocessing: Preprocessing
@@ -70,7 +86,7 @@ class Teacher:
     @property
     def measured(self) -> "Measured":
         """Its accuracy and size, as far as its step knows them."""
-        return Measured(name=self.name, top1=self.val_top1, params=self.params, macs=self.macs)
+        return Measured(name=self.name, top1=self.val_top1, costs=self.costs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,15 +205,13 @@ class Additivity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measured(Counted):
     """Accuracy and size of a network; None is not measured yet."""
 
     name: str = ""
     hash: str = ""
     top1: float | None = None
     top5: float | None = None
-    params: Number | None = None
-    macs: Number | None = None
     architecture: str | None = None
 
 

@@ -66,7 +66,7 @@ class DartsRecord:
         if self.chosen is None:
             return None
         solution = self.chosen.solution
-        return self.measured.get(self.student_hash, Measured(params=solution.params, macs=solution.macs))
+        return self.measured.get(self.student_hash, Measured(costs={"macs": solution.macs, "params": solution.params}))
 
 
 def read_darts(folder: Path) -> DartsRecord:

@@ -9,8 +9,9 @@ from distilnas.records.steps import History
 from distilnas.report.palette import OTHERS, TEACHER, block_colour, faded
 from distilnas.report.plotting import chosen_marker, new_figure, short
 from distilnas.report.wording import amount, percent
+from distilnas.tables.measures import measure_info
 
-_SIZES = {"ops": "ops", "params": "parameters", "macs": "MACs (papers: FLOPs)", "sparsity": "S"}
+_SIZES = {"ops": "ops", "params": measure_info("params").axis, "macs": measure_info("macs").axis, "sparsity": "S"}
 _LOSSES = {
     "loss": "loss of the weights",
     "cross_entropy": "cross entropy",
@@ -51,7 +52,7 @@ def losses(history: History) -> go.Figure:
 
 def archive(found: Sequence[FoundNetwork], chosen: ChosenRecord | None) -> go.Figure:
     """Held-out accuracy of the supernet against the derived network's multiply-adds, the front and the choice."""
-    figure = new_figure(x="MACs (papers: FLOPs)", y="held-out accuracy of the supernet (%)")
+    figure = new_figure(x=measure_info("macs").axis, y="held-out accuracy of the supernet (%)")
     front = sorted((network for network in found if network.front), key=lambda network: network.macs)
     line = {"color": faded(TEACHER, 0.8), "width": 1.5, "shape": "hv"}
     figure.add_scatter(

@@ -7,6 +7,7 @@ from distilnas.report import darts_figures, figures, wording
 from distilnas.report.cells import draw_cells
 from distilnas.report.darts import DartsRecord
 from distilnas.report.page import Page, Tile
+from distilnas.tables.measures import measure_info, shown
 
 _SECTIONS = {
     "network": "Student",
@@ -47,7 +48,7 @@ def _headline(run: DartsRecord) -> str:
     student, teacher = run.student_numbers, run.teacher_numbers
     sentences = []
     if student and student.top1 is not None:
-        size = f"{wording.amount(student.params)} parameters and {wording.amount(student.macs)} MACs"
+        size = wording.sizes(student)
         beside = f" ({wording.percent(teacher.top1)} of its teacher {teacher.name})" if teacher else ""
         sentences.append(f"The student reaches {wording.percent(student.top1)} top-1{beside} with {size}.")
     searched = run.searched
@@ -62,8 +63,10 @@ def _tiles(run: DartsRecord) -> list[Tile]:
         note = (wording.points(student, teacher) or "") if teacher else ""
         tiles.append(Tile(label="Student top-1", value=wording.percent(student.top1), note=note, main=True))
     if student:
-        tiles.append(Tile(label="MACs", value=wording.amount(student.macs), note=""))
-        tiles.append(Tile(label="Parameters", value=wording.amount(student.params), note=""))
+        tiles += [
+            Tile(label=measure_info(cost).label, value=wording.cost_amount(student.costs[cost], cost), note="")
+            for cost in shown(student.costs)
+        ]
     if run.searched:
         value, number = str(run.searched.num_front), run.searched.num_networks
         tiles.append(Tile(label="Networks on the front", value=value, note=f"of {number}"))

@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 from distilnas.records.steps import Additivity, FrontPoint, History, Measured, Solved, SolvedNetwork
 from distilnas.report.palette import OTHERS, STUDENT, TEACHER, block_colour, faded
 from distilnas.report.plotting import chosen_marker, new_figure, short
-from distilnas.report.wording import amount, blocks_text, cost_name, percent
+from distilnas.report.wording import blocks_text, cost_amount, cost_name, percent, sizes
 from distilnas.space import SearchSpace
+from distilnas.tables.measures import measure_info
 
 _MAX_POINTS = 400
 _FEW_EPOCHS = 10
@@ -56,18 +57,18 @@ def _whole_epochs(figure: go.Figure, histories: Sequence[History]) -> None:
 
 def accuracy_by_macs(student: Measured, random: Sequence[Measured]) -> go.Figure:
     """Student among random networks of the same budget, trained equally."""
-    figure = new_figure(x="MACs (papers: FLOPs)", y="top-1 (%)")
+    figure = new_figure(x=measure_info("macs").axis, y="top-1 (%)")
     for nets, name, marker in (
         (random, "random networks", {"size": 9, "color": faded(OTHERS, 0.75)}),
         ([student], "student", chosen_marker()),
     ):
         figure.add_scatter(
-            x=[net.macs for net in nets],
+            x=[net.costs.get("macs") for net in nets],
             y=[net.top1 for net in nets],
             name=name,
             mode="markers",
             marker=marker,
-            text=[f"{percent(net.top1)}, {amount(net.macs)} MACs, {amount(net.params)} params" for net in nets],
+            text=[f"{percent(net.top1)}, {sizes(net)}" for net in nets],
             hovertemplate="%{text}<extra>%{fullData.name}</extra>",
         )
     return figure
@@ -77,10 +78,10 @@ def accuracy_over_rounds(
     cost: str, teachers: Sequence[tuple[int, Measured]], students: Sequence[tuple[int, Measured]]
 ) -> go.Figure:
     """Teachers and students of the rounds (from 1) by ``cost``, each joined in the order of the rounds."""
-    figure = new_figure(x=_cost_title(cost), y="top-1 (%)")
+    figure = new_figure(x=measure_info(cost).axis, y="top-1 (%)")
     for name, colour, networks in (("teachers", TEACHER, teachers), ("students", STUDENT, students)):
         figure.add_scatter(
-            x=[getattr(net, cost) for _, net in networks],
+            x=[net.costs.get(cost) for _, net in networks],
             y=[net.top1 for _, net in networks],
             name=name,
             mode="lines+markers+text",
@@ -88,10 +89,7 @@ def accuracy_over_rounds(
             marker={"size": 10, "color": colour},
             text=[str(number) for number, _ in networks],
             textposition="top center",
-            hovertext=[
-                f"round {number}: {percent(net.top1)}, {amount(net.macs)} MACs, {amount(net.params)} params"
-                for number, net in networks
-            ],
+            hovertext=[f"round {number}: {percent(net.top1)}, {sizes(net)}" for number, net in networks],
             hovertemplate="%{hovertext}<extra>%{fullData.name}</extra>",
         )
     return figure
@@ -116,7 +114,7 @@ def channel_similarity(block: np.ndarray, assembled: np.ndarray) -> go.Figure:
 
 def pareto_front(cost: str, points: Sequence[FrontPoint], space: SearchSpace, solved: Solved | None) -> go.Figure:
     """Best rating for every budget of ``cost``, with the budget's limits, the solution and its alternatives."""
-    figure = new_figure(x=_cost_title(cost), y="rating (lower is better)")
+    figure = new_figure(x=measure_info(cost).axis, y="rating (lower is better)")
     shown = sorted(thinned(points), key=lambda p: p.costs[cost])
     figure.add_scatter(
         x=[p.costs[cost] for p in shown],
@@ -148,10 +146,6 @@ def _evenly(number: int) -> np.ndarray:
     return np.linspace(0, number - 1, min(number, _MAX_POINTS)).round().astype(int)
 
 
-def _cost_title(cost: str) -> str:
-    return "MACs (papers: FLOPs)" if cost == "macs" else cost_name(cost)
-
-
 def _add_solutions(
     figure: go.Figure, cost: str, kind: str, solutions: Sequence[SolvedNetwork], space: SearchSpace
 ) -> None:
@@ -173,7 +167,7 @@ def _add_limits(figure: go.Figure, cost: str, solved: Solved) -> None:
     for name, limit in (("at most", budget.max), ("at least", budget.min)) if budget else ():
         if limit is not None:
             label = {
-                "text": f"{name} {amount(limit)}",
+                "text": f"{name} {cost_amount(limit, cost)}",
                 "textangle": 0,
                 "yanchor": "top",
                 "xanchor": "left",
@@ -197,4 +191,4 @@ def additivity_scatter(additivity: Additivity) -> go.Figure:
 
 def _hover(cost: str, found: FrontPoint | SolvedNetwork, space: SearchSpace) -> str:
     blocks = "<br>".join(blocks_text(space.architecture(found.choice)))
-    return f"rating {found.rating:.4g}, {amount(found.costs[cost])} {cost_name(cost)}<br>{blocks}"
+    return f"rating {found.rating:.4g}, {cost_amount(found.costs[cost], cost)} {cost_name(cost)}<br>{blocks}"

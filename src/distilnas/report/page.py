@@ -20,6 +20,7 @@ _FILTERS = (
     wording.rating,
     wording.duration,
     wording.cost_name,
+    wording.cost_amount,
 )
 
 

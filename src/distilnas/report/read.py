@@ -27,6 +27,7 @@ from distilnas.records.steps import (
 from distilnas.space import Architecture, SearchSpace
 from distilnas.space.darts import AnyArchitecture, parse_architecture
 from distilnas.tables import CostTable, RatingTable
+from distilnas.tables.measures import shown
 
 _T = TypeVar("_T")
 
@@ -123,6 +124,12 @@ class RunRecord:
         return self.architecture.fingerprint if self.architecture else ""
 
     @property
+    def shown_costs(self) -> tuple[str, ...]:
+        """The costs of the student that people look at: the usual ones and those with a budget."""
+        student, budgets = self.student_numbers, self.solved.budgets if self.solved else {}
+        return shown(student.costs, budgets) if student else ()
+
+    @property
     def teacher_numbers(self) -> Measured | None:
         """The teacher as the summary measured it, else as its step did."""
         if self.summary:
@@ -135,7 +142,7 @@ class RunRecord:
         if self.summary:
             return self.summary.student
         costs = self.solved.solution.costs if self.solved else {}
-        solved = Measured(params=costs.get("params"), macs=costs.get("macs")) if costs else None
+        solved = Measured(costs=costs) if costs else None
         return self.measured.get(self.student_hash, solved)
 
 

@@ -8,6 +8,7 @@ from distilnas.records.steps import Measured
 from distilnas.report import figures, wording
 from distilnas.report.page import Page, Tile
 from distilnas.report.rounds import RoundsRecord
+from distilnas.tables.measures import measure_info, shown
 
 _SECTIONS = {"rounds": "Rounds", "parts": "Parts"}
 
@@ -33,10 +34,9 @@ def rounds_page(run: RoundsRecord, place: Path) -> Page:
         tiles=_tiles(run),
         sections=_SECTIONS,
         figures={
-            f"rounds-{cost}": figures.accuracy_over_rounds(cost, run.teachers, run.students)
-            for cost in (("macs", "params") if run.students else ())
+            f"rounds-{cost}": figures.accuracy_over_rounds(cost, run.teachers, run.students) for cost in _costs(run)
         },
-        content={"run": run, "rows": _rows(run, place)},
+        content={"run": run, "rows": _rows(run, place), "costs": _costs(run), "measure_info": measure_info},
     )
 
 
@@ -44,7 +44,7 @@ def _headline(run: RoundsRecord) -> str:
     if not run.students:
         return "The first round is not finished."
     (first, begin), (number, student) = run.students[0], run.students[-1]
-    size = f"{wording.amount(student.macs)} MACs and {wording.amount(student.params)} parameters"
+    size = wording.sizes(student)
     sentence = f"The student of round {number} reaches {wording.percent(student.top1)} top-1 with {size}"
     before = f"; that of round {first} reached {wording.percent(begin.top1)}" if number > first else ""
     return f"{sentence}{before}."
@@ -59,13 +59,19 @@ def _tiles(run: RoundsRecord) -> list[Tile]:
         note = f"of round {run.students[-1][0]}"
         tiles = [
             Tile(label="Student top-1", value=wording.percent(student.top1), note=note, main=True),
-            Tile(label="MACs", value=wording.amount(student.macs), note=note),
-            Tile(label="Parameters", value=wording.amount(student.params), note=note),
+            *(
+                Tile(label=measure_info(cost).label, value=wording.cost_amount(student.costs[cost], cost), note=note)
+                for cost in _costs(run)
+            ),
             *tiles,
         ]
     if run.seconds:
         tiles.append(Tile(label="Time", value=wording.duration(sum(run.seconds.values())), note="all parts together"))
     return tiles
+
+
+def _costs(run: RoundsRecord) -> tuple[str, ...]:
+    return shown(run.students[-1][1].costs) if run.students else ()
 
 
 def _rows(run: RoundsRecord, place: Path) -> list[NetworkRow]:

@@ -1,18 +1,20 @@
 """The page of a search, or of a single network's training: record -> figures, tables and text."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 from markupsafe import Markup
 
 from distilnas.records.features import STUDENTS
-from distilnas.records.steps import Measured, Number, TeacherBlock
+from distilnas.records.steps import Measured, TeacherBlock
 from distilnas.report import figures, palette, wording
 from distilnas.report.drawing import draw_architecture
 from distilnas.report.page import Page, Tile
 from distilnas.report.pictures import block_pictures
 from distilnas.report.read import RunRecord
 from distilnas.report.ridges import block_ratings
+from distilnas.tables.measures import Number, measure_info
 
 _SEARCH = {
     "networks": "Teacher and student",
@@ -58,6 +60,7 @@ def run_page(run: RunRecord) -> Page:
             "architecture_key": wording.architecture_key(run.architecture, searched=run.search),
             "pictures": block_pictures(run.features) if run.features else (),
             "tie_text": wording.tie_text,
+            "measure_info": measure_info,
         },
     )
 
@@ -70,12 +73,10 @@ def _tiles(run: RunRecord) -> list[Tile]:
             note = wording.points(student, teacher) or ""
             label = "Student top-1" if run.search else "Top-1"
             tiles.append(Tile(label=label, value=wording.percent(student.top1), note=note, main=True))
-        for label, ours, theirs in (
-            ("MACs", student.macs, teacher.macs),
-            ("Parameters", student.params, teacher.params),
-        ):
+        for cost in run.shown_costs:
+            ours, theirs = student.costs[cost], teacher.costs.get(cost)
             note = f"{text} than the teacher" if (text := wording.times_fewer(ours, theirs)) else ""
-            tiles.append(Tile(label=label, value=wording.amount(ours), note=note))
+            tiles.append(Tile(label=measure_info(cost).label, value=wording.cost_amount(ours, cost), note=note))
     if run.ratings and run.space:
         total = wording.count(run.space.num_candidates)
         tiles.append(Tile(label="Candidates rated", value=wording.count(run.ratings.num_rated), note=f"of {total}"))
@@ -111,27 +112,31 @@ def _comparisons(run: RunRecord) -> list[Comparison]:
     if run.summary and run.summary.random:
         networks["random networks, mean"] = _mean(run.summary.random)
     known = {name: network for name, network in networks.items() if network}
-    quantities = (
-        ("Top-1", wording.percent, "top1"),
-        ("MACs (papers: FLOPs)", wording.amount, "macs"),
-        ("Parameters", wording.amount, "params"),
-    )
     colours = dict(zip(networks, (palette.TEACHER, palette.STUDENT, palette.OTHERS), strict=False))
-    rows = []
-    for label, text, field in quantities:
-        values: dict[str, Number | None] = {name: getattr(network, field) for name, network in known.items()}
+
+    def row(label: str, text: Callable[[Number | None], str], value: Callable[[Measured], Number | None]) -> Comparison:
+        values = {name: value(network) for name, network in known.items()}
         largest = max((value for value in values.values() if value), default=1)
         bars = {n: Bar(text=text(v), share=(v or 0) / largest, colour=colours[n]) for n, v in values.items()}
-        rows.append(Comparison(label=label, bars=bars))
-    return rows
+        return Comparison(label=label, bars=bars)
+
+    def cost_row(cost: str) -> Comparison:
+        return row(measure_info(cost).title, lambda v: wording.cost_amount(v, cost), lambda net: net.costs.get(cost))
+
+    return [row("Top-1", wording.percent, lambda net: net.top1), *map(cost_row, run.shown_costs)]
 
 
 def _mean(networks: tuple[Measured, ...]) -> Measured:
-    def mean(field: str) -> float | None:
-        values = [value for network in networks if (value := getattr(network, field)) is not None]
-        return sum(values) / len(values) if values else None
+    def mean(values: Sequence[Number | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
 
-    return Measured(top1=mean("top1"), macs=mean("macs"), params=mean("params"))
+    names = dict.fromkeys(name for network in networks for name in network.costs)
+    costs = {name: mean([network.costs.get(name) for network in networks]) for name in names}
+    return Measured(
+        top1=mean([network.top1 for network in networks]),
+        costs={name: cost for name, cost in costs.items() if cost is not None},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,26 +1,28 @@
 """Numbers and sentences as a reader wants them: 4.2 M, 77.1 %, 2 h 14 min, 1.2 × 10¹⁷."""
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 
-from distilnas.records.steps import DistillInputs, Measured, Number, Tie
+from distilnas.records.steps import DistillInputs, Measured, Tie
 from distilnas.report.read import RunRecord
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
+from distilnas.tables.measures import Number, measure_info, shown
 
 MISSING = "–"
 _UNITS = ("", " k", " M", " G", " T")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def amount(value: Number | None) -> str:
-    """Three digits and a unit: 950, 12.3 k, 4.2 M, 335 M, 1.8 G."""
+def amount(value: Number | None, unit: str = "") -> str:
+    """Three digits and a unit: 950, 12.3 k, 4.2 M, 335 M, 1.8 G; 4.2 MB, 950 B."""
     if value is None:
         return MISSING
     power = next((n for n in range(len(_UNITS) - 1) if abs(value) < 999.5 * 1000**n), len(_UNITS) - 1)
     scaled = value / 1000**power
     digits = 0 if abs(scaled) >= 99.95 or (power == 0 and scaled == int(scaled)) else 1
-    return f"{scaled:,.{digits}f}{_UNITS[power]}"
+    return f"{scaled:,.{digits}f}{_UNITS[power] or (unit and ' ')}{unit}"
 
 
 def count(value: int) -> str:
@@ -43,7 +45,18 @@ def rating(value: float | None) -> str:
 
 def cost_name(cost: str) -> str:
     """A cost of the tables in the reader's words."""
-    return {"macs": "MACs", "params": "parameters", "bytes": "bytes"}.get(cost, cost.replace("_", " "))
+    return measure_info(cost).words
+
+
+def cost_amount(value: Number | None, cost: str) -> str:
+    """An amount of a cost, in its unit if it has one."""
+    return amount(value, measure_info(cost).unit)
+
+
+def sizes(network: Measured, costs: Iterable[str] | None = None) -> str:
+    """``335 M MACs and 4.2 M parameters``: the ``costs``, or those that are always shown."""
+    known = shown(network.costs) if costs is None else [cost for cost in costs if cost in network.costs]
+    return " and ".join(f"{cost_amount(network.costs[cost], cost)} {cost_name(cost)}" for cost in known)
 
 
 def duration(seconds: float) -> str:
@@ -125,22 +138,21 @@ def _training_sentence(run: RunRecord) -> str:
     network = run.student_numbers
     if network is None:
         return "The network is not trained yet."
-    size = f"{amount(network.params)} parameters and {amount(network.macs)} MACs"
     if network.top1 is None:
-        return f"The network has {size}; it is trained but not tested yet."
-    return f"The network reaches {percent(network.top1)} top-1 with {size}."
+        return f"The network has {sizes(network)}; it is trained but not tested yet."
+    return f"The network reaches {percent(network.top1)} top-1 with {sizes(network)}."
 
 
 def _accuracy_sentence(run: RunRecord) -> str | None:
     student, teacher = run.student_numbers, run.teacher_numbers
     if student is None or teacher is None:
         return None
-    sizes = [
-        f"{text} {what}"
-        for what, ours, theirs in (("MACs", student.macs, teacher.macs), ("parameters", student.params, teacher.params))
-        if (text := times_fewer(ours, theirs))
+    fewer = [
+        f"{text} {cost_name(cost)}"
+        for cost in run.shown_costs
+        if (text := times_fewer(student.costs.get(cost), teacher.costs.get(cost)))
     ]
-    with_sizes = f" with {' and '.join(sizes)}" if sizes else ""
+    with_sizes = f" with {' and '.join(fewer)}" if fewer else ""
     if student.top1 is None:
         return f"The architecture found compares to {teacher.name}{with_sizes}; it is not retrained yet."
     return (

@@ -21,7 +21,7 @@ def search_problem(space: SearchSpace, ratings: RatingTable, costs: CostTable) -
         cells = []
         for family, rated, counted in zip(block.families, ratings.cells[b], costs.cells[b], strict=True):
             dense = counted.dense()
-            named = {name: dense[i] for i, name in enumerate(costs.costs)}
+            named = {name: costs.column(name, dense) for name in costs.costs}
             cells.append(CellCandidates(name=family.name, width=family.out, ratings=rated.mean.ravel(), costs=named))
         blocks.append(BlockCandidates(name=f"block {b + 1}", in_widths=costs.in_widths[b], cells=tuple(cells)))
     return SearchProblem(blocks=tuple(blocks))

@@ -1,5 +1,6 @@
-"""The cost table: what every option of every family costs, as integers."""
+"""The cost table: what every option of every family costs, in every measure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from distilnas.errors import UsageError
 from distilnas.space import Choice, SearchSpace
 from distilnas.tables.files import read_arrays, write_arrays
+from distilnas.tables.measures import Number
 
 SCHEMA = 2
 _STEM_AND_HEAD = 1  # the schema in which these two were arrays of their own
@@ -43,7 +45,8 @@ class CellCosts:
 class CostTable:
     """Costs of a search space at one resolution and number of classes.
 
-    ``costs`` names the costs in the order of every array's first axis. ``cells[block][family]`` hold the candidates of
+    ``costs`` names the costs in the order of every array's first axis; ``floats`` are those with fractions, all others
+    are integers (exact below 2**53 where both stand in one array). ``cells[block][family]`` hold the candidates of
     all blocks, the head's among them, ``in_widths[block]`` the widths that index their second axis.
     """
 
@@ -52,8 +55,19 @@ class CostTable:
     in_widths: tuple[tuple[int, ...], ...]
     cells: tuple[tuple[CellCosts, ...], ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    floats: tuple[str, ...] = ()
 
-    def total(self, space: SearchSpace, choice: Choice) -> dict[str, int]:
+    def __post_init__(self) -> None:
+        for i, name in enumerate(self.costs):
+            if name not in self.floats and not all((array[i] % 1 == 0).all() for array in self._arrays()):
+                raise UsageError(
+                    f"the cost {name!r} has values that are no integers: name it in floats, or round them."
+                )
+
+    def _arrays(self) -> Iterator[np.ndarray]:
+        yield from (array for block in self.cells for cell in block for array in (cell.first, *cell.rest))
+
+    def total(self, space: SearchSpace, choice: Choice) -> dict[str, Number]:
         """Costs of the whole network of ``choice``: the sum along the chain of blocks."""
         self.check(space)
         if len(choice) != len(space.blocks):
@@ -61,8 +75,17 @@ class CostTable:
         total = np.zeros(len(self.costs), dtype=np.int64)
         for b, candidate in enumerate(choice):
             width = space.blocks[b - 1].families[choice[b - 1].cell].out if b else self.in_widths[0][0]
-            total += self.cells[b][candidate.cell].path(self.in_widths[b].index(width), candidate.path)
-        return {name: int(value) for name, value in zip(self.costs, total, strict=True)}
+            total = total + self.cells[b][candidate.cell].path(self.in_widths[b].index(width), candidate.path)
+        return self.named(total)
+
+    def named(self, values: np.ndarray) -> dict[str, Number]:
+        """Values (costs,) by name: Python's floats and integers."""
+        kinds = (float if name in self.floats else int for name in self.costs)
+        return {name: kind(value) for name, kind, value in zip(self.costs, kinds, values, strict=True)}
+
+    def column(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The values of one cost in an ``array`` (costs, ...): float64, or int64 for integers."""
+        return array[self.costs.index(name)].astype(np.float64 if name in self.floats else np.int64)
 
     def check(self, space: SearchSpace) -> None:
         """Raise ``UsageError`` when this table belongs to another space."""
@@ -83,6 +106,7 @@ class CostTable:
             "schema": SCHEMA,
             "space": self.space,
             "costs": self.costs,
+            "floats": self.floats,
             "in_widths": self.in_widths,
             "depths": [[1 + len(cell.rest) for cell in block] for block in self.cells],
             "settings": self.settings,
@@ -110,6 +134,7 @@ class CostTable:
             in_widths=tuple(tuple(widths) for widths in meta["in_widths"]),
             cells=cells,
             settings=meta["settings"],
+            floats=tuple(meta.get("floats", ())),  # older tables have integers only
         )
 
 

@@ -29,6 +29,7 @@ from distilnas.solve import Limit, search_problem, solve, to_choice
 from distilnas.space import Architecture, Choice, SearchSpace
 from distilnas.supernet import SuperCell, Supernet
 from distilnas.tables import CellRatings, CostTable, RatingTable, indifferent
+from distilnas.tables.measures import Number
 from distilnas.teachers import TeacherBlocks
 
 _DRAWS = 1000
@@ -242,7 +243,7 @@ def guess_architecture(space: SearchSpace, costs: CostTable, limits: tuple[Limit
     is none.
     """
 
-    kept: dict[Choice, int] = {}
+    kept: dict[Choice, Number] = {}
     for choice in random_choices(space, _DRAWS, seed):
         total = costs.total(space, choice)
         if all(limit.allows(total[limit.cost]) for limit in limits):

@@ -21,6 +21,7 @@ from distilnas.recipes.teaching import Teaching, taught, usual_classes
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import StepRecord
 from distilnas.space import Architecture, SearchSpace
+from distilnas.tables.measures import costs_in
 
 
 class Known(NamedTuple):
@@ -83,15 +84,13 @@ def finish(job: DnaJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         "teacher": {
             "name": teacher["name"],
             "top1": results["evaluate-teacher"]["top1"],
-            "params": teacher["params"],
-            "macs": teacher["macs"],
+            **costs_in(teacher),
         },
         "space": {"name": results["space"]["name"], "num_architectures": int(results["space"]["num_architectures"])},
         "rating": results["rate"],
         "solution": {
             "rating": solution["rating"],
-            "macs": solution["costs"]["macs"],
-            "params": solution["costs"]["params"],
+            **solution["costs"],
             "optimal": solution["optimal"],
             "contradicted": doubts.contradicted(results["additivity"]),
             "budgets": solution["budgets"],
@@ -116,8 +115,9 @@ def _random_rows(results: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     rows = {}
     for place, result in results.items():
         _, fingerprint, step = place.split("/")
-        wanted = ("macs", "params", "architecture") if step == "retrain" else ("top1",)
-        rows.setdefault(fingerprint, {}).update({key: result[key] for key in wanted})
+        trained = step == "retrain"
+        wanted = {"architecture": result["architecture"]} if trained else {"top1": result["top1"]}
+        rows.setdefault(fingerprint, {}).update(costs_in(result) | wanted)
     return [row | {"hash": fingerprint} for fingerprint, row in rows.items()]
 
 

@@ -15,6 +15,7 @@ from distilnas.files import read_json, write_bytes, write_json
 from distilnas.methods.dna import RateSettings, distill, hold, measure_additivity, rate
 from distilnas.networks import save_student
 from distilnas.recipes import doubts, verbs
+from distilnas.recipes.budgets import limits_of
 from distilnas.recipes.dna import probes
 from distilnas.recipes.frame import Job, Several, Step
 from distilnas.recipes.materials import Batches, finish_training
@@ -26,7 +27,6 @@ from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.solving import (
     check_budget,
     keeps,
-    limits_of,
     more_within,
     random_choices,
     random_in_budget,
@@ -190,7 +190,7 @@ class Cost(Step[DnaJob, CostTable]):
         made = plan.made(self)
         return StepForecast(name=self.name, works=(Work(fixed=made.seconds),), disk_mb=table_mb(made.artefact))
 
-    def _sizes(self, job: DnaJob) -> dict[str, int]:
+    def _sizes(self, job: DnaJob) -> dict[str, Any]:
         return {"resolution": job.preprocessing.resolution, "num_classes": len(job.result(DATA)["classes"])}
 
 
@@ -200,13 +200,13 @@ class Solve(Step[DnaJob, Architecture]):
     name, verb = "solve", verbs.SOLVE
 
     def keys(self, job: DnaJob) -> dict[str, Any]:
-        limits = limits_of(job.settings.solve, job.result(TEACHER))
+        limits = limits_of(job.settings, job.result(TEACHER))
         budgets = {limit.cost: [limit.min, limit.max] for limit in limits}
         keys = {"rate": job.key(RATE), "cost": job.key(COST), "budgets": budgets}
         return keys | {"alternatives": job.settings.solve.alternatives}
 
     def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
-        limits = limits_of(job.settings.solve, job.result(TEACHER))
+        limits = limits_of(job.settings, job.result(TEACHER))
         tables = job.get(SPACE), job.get(RATE), job.get(COST)
         record, fronts = solve_run(*tables, limits, job.settings.solve.alternatives)
         write_json(folder / "solution.json", record)
@@ -227,7 +227,7 @@ class Solve(Step[DnaJob, Architecture]):
 
     def stand_in(self, plan: DnaPlan) -> StandIn[Architecture]:
         """The user's idea of it, else a guess within the budgets, which are checked."""
-        space, costs, limits = plan.get(SPACE), plan.get(COST), limits_of(plan.settings.solve, plan.result(TEACHER))
+        space, costs, limits = plan.get(SPACE), plan.get(COST), limits_of(plan.settings, plan.result(TEACHER))
         check_settings(plan.settings, space, costs, plan.result(TEACHER))
         student = plan.student or probes.guess_architecture(space, costs, limits, seed=plan.settings.seed)
         guess = "the largest in MACs of 1,000 random ones in the budget"
@@ -251,7 +251,7 @@ class Additivity(Step[DnaJob, None]):
         return job.run.finished(self.name, older) or super().done(job)
 
     def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
-        space, limits = job.get(SPACE), limits_of(job.settings.solve, job.result(TEACHER))
+        space, limits = job.get(SPACE), limits_of(job.settings, job.result(TEACHER))
         drawn = random_choices(space, ADDITIVITY_SAMPLES, job.settings.seed)
         drawn += more_within(space, job.get(COST), limits, drawn, WITHIN_BUDGET, job.settings.seed)
         choices = [read_choice(job.result(SOLVE)["choice"], space), *drawn]
@@ -318,7 +318,7 @@ class RandomNetworks(Several[DnaJob]):
         return settings.random.number > 0
 
     def each(self, job: DnaJob) -> Sequence[Step[Any, Any]]:
-        limits = limits_of(job.settings.solve, job.result(TEACHER))
+        limits = limits_of(job.settings, job.result(TEACHER))
         macs, tables = job.result(SOLVE)["costs"]["macs"], (job.get(SPACE), job.get(COST))
         drawn = random_in_budget(*tables, limits, job.settings.random, macs, job.settings.seed)
         trained = [Retrain(of=architecture, teacher=TEACHER) for architecture in drawn]
@@ -362,7 +362,7 @@ def check_settings(settings: Settings, space: SearchSpace, costs: CostTable, tea
     """Raise what is wrong with the blocks to distil and with the budgets; ``teacher``: as its step describes it."""
     for block in settings.distill.block_indices(len(space.body)):
         settings.distill.block_optim(block, len(space.body))
-    check_budget(space, costs, limits_of(settings.solve, teacher))
+    check_budget(space, costs, limits_of(settings, teacher))
 
 
 def rating_batches(job: DnaJob, settings: RateSettings | None = None) -> Batches:

@@ -8,13 +8,15 @@ from distilnas.errors import InfeasibleError
 from distilnas.methods.dnad import Archive
 from distilnas.methods.dnad.costs import point_sides, smallest_counts
 from distilnas.methods.dnad.imitation import check_teacher
+from distilnas.recipes.budgets import check_known, limits_of
 from distilnas.recipes.dnad.settings import DnadSettings
-from distilnas.recipes.solving import limits_of
 from distilnas.records.dnad import ChosenRecord, FoundNetwork
 from distilnas.records.steps import LimitRecord
 from distilnas.solve import Limit
 from distilnas.space.darts.space import DartsSpace
 from distilnas.teachers import Partition
+
+_KNOWN = ("macs", "params")
 
 
 def found_networks(archive: Archive) -> list[FoundNetwork]:
@@ -52,7 +54,9 @@ def choose(networks: Sequence[FoundNetwork], limits: tuple[Limit, ...]) -> Found
 
 
 def check_limits(space: DartsSpace, limits: tuple[Limit, ...], *, width: int, resolution: int, classes: int) -> None:
-    """Raise ``InfeasibleError`` when no network that can be derived, however small, is within the limits."""
+    """Raise ``InfeasibleError`` when no network that can be derived, however small, is within the limits,
+    ``UsageError`` for a limit on what derived networks are not counted in."""
+    check_known(limits, _KNOWN, remedy="networks of the DARTS space are not counted otherwise: take the budget out.")
     if all(limit.max is None for limit in limits):
         return
     smallest = smallest_counts(space, width=width, resolution=resolution, num_classes=classes)
@@ -83,7 +87,7 @@ def check_search(
     if teacher is not None:
         sides = point_sides(settings.space.resolve(), resolution=resolution)
         check_teacher(settings.search.shrink.imitation, Partition.from_dict(teacher["partition"]), sides)
-    limits = limits_of(settings.solve, teacher)
+    limits = limits_of(settings, teacher)
     space, width = derived_size(settings)
     check_limits(space, limits, width=width, resolution=resolution, classes=classes)
     return limits

@@ -21,6 +21,7 @@ from distilnas.recipes.teaching import Teaching, taught, usual_classes
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import StepRecord
 from distilnas.space.darts import DartsArchitecture
+from distilnas.tables.measures import costs_in
 from distilnas.teachers import Partition, Tap, propose
 
 _USUAL_RESOLUTION = {"cifar": 32, "imagenet": 224}  # by stem, where neither data nor teacher says
@@ -93,8 +94,7 @@ def finish(job: DnadJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         "search": {key: search[key] for key in ("method", "num_networks", "num_front", "num_events", "ended")},
         "solution": {
             "rating": 100 - solution["accuracy"],
-            "macs": solution["macs"],
-            "params": solution["params"],
+            **costs_in(solution),
             "optimal": True,
             "budgets": solution["budgets"],
             "step": solution["step"],
@@ -115,7 +115,7 @@ def finish(job: DnadJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
 def _teacher(results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     if "teacher" not in results:
         return None
-    named = {key: results["teacher"][key] for key in ("name", "params", "macs")}
+    named = {"name": results["teacher"]["name"], **costs_in(results["teacher"])}
     return named | {"top1": results["evaluate-teacher"]["top1"]}
 
 

@@ -5,14 +5,8 @@ from typing import Any, Literal
 
 from distilnas.errors import UsageError, nearest
 from distilnas.methods.dnad import BilevelSettings, ShrinkSettings
-from distilnas.recipes.settings import (
-    BudgetSettings,
-    DataSettings,
-    ExportSettings,
-    RuntimeSettings,
-    TeacherSettings,
-    plain,
-)
+from distilnas.recipes.budgets import BudgetSettings, check_budgets
+from distilnas.recipes.settings import DataSettings, ExportSettings, RuntimeSettings, TeacherSettings, plain
 from distilnas.space.darts.space import PRIMITIVE_SETS, DartsSpace
 from distilnas.training import ClassifierSettings
 
@@ -71,7 +65,8 @@ class DnadSettings:
 
     ``teacher`` None, ``search.shrink.imitation.kappa`` 0 and ``search.method`` bilevel are searches without a teacher;
     where one is named all the same, only its preprocessing of images is used, so that runs compare.
-    ``solve``: the network of the search with the best held-out accuracy within these limits is chosen.
+    ``budget`` and its short forms in ``solve``: the network of the search with the best held-out accuracy within these
+    limits is chosen.
     ``auxiliary_weight``: of the auxiliary head's loss in the retraining; 0: without the head.
     """
 
@@ -81,6 +76,7 @@ class DnadSettings:
     teacher: TeacherSettings | None = None
     space: DartsSpaceSettings = field(default_factory=DartsSpaceSettings)
     search: DartsSearchSettings = field(default_factory=DartsSearchSettings)
+    budget: dict[str, Any] | None = field(default=None, metadata={"recorded": "where it is given"})
     solve: BudgetSettings = field(default_factory=BudgetSettings)
     retrain: ClassifierSettings = field(default_factory=ClassifierSettings)
     auxiliary_weight: float = 0.4
@@ -88,6 +84,7 @@ class DnadSettings:
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
     def __post_init__(self) -> None:
+        check_budgets(self)
         if self.search.method == "shrink" and "none" in self.space.resolve().primitives:
             raise UsageError(
                 "a supernet that shrinks deletes its candidates and has no use for the op 'none': take it out of "

@@ -15,6 +15,7 @@ from distilnas.methods.dnad import SearchNet, build_supernet, num_genotypes, sea
 from distilnas.methods.dnad.costs import derived_counts
 from distilnas.methods.dnad.recorder import Weighted
 from distilnas.recipes import verbs
+from distilnas.recipes.budgets import limits_of
 from distilnas.recipes.dnad import probes
 from distilnas.recipes.dnad.choice import (
     check_search,
@@ -30,7 +31,6 @@ from distilnas.recipes.planning.bench import Plan
 from distilnas.recipes.planning.forecast import StandIn, StepForecast
 from distilnas.recipes.planning.steps import about_student
 from distilnas.recipes.settings import plain
-from distilnas.recipes.solving import limits_of
 from distilnas.recipes.students import DATA, Evaluate, Export, Retrain
 from distilnas.recipes.teaching import EvaluateTeacher, Teacher, Teaching
 from distilnas.records.dnad import FoundNetwork, SearchRecord
@@ -133,7 +133,7 @@ def known_teacher(job: DnadJob) -> dict[str, Any] | None:
 
 def limits(job: DnadJob) -> tuple[Limit, ...]:
     """The budgets; shares are those of the teacher's values."""
-    return limits_of(job.settings.solve, known_teacher(job))
+    return limits_of(job.settings, known_teacher(job))
 
 
 def _shrink(job: DnadJob, folder: Path) -> dict[str, Any]:

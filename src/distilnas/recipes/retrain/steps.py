@@ -1,7 +1,7 @@
 """Training one network: published, own or scaled, from scratch or from trained weights; tested, exported, summed up."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class KeepNetwork(Step[RetrainJob, AnyArchitecture]):
         if network.trained is not None:
             save_student(folder, network.trained, classes=(), preprocessing=job.preprocessing.to_dict())
         counts = profile(build_network(network.architecture), job.preprocessing.resolution)
-        return asdict(counts) | {"architecture": str(network.architecture), "hash": network.architecture.fingerprint}
+        return counts.to_dict() | {"architecture": str(network.architecture), "hash": network.architecture.fingerprint}
 
     def load(self, job: RetrainJob) -> AnyArchitecture:
         return job.given.architecture

@@ -160,7 +160,7 @@ class Recover(Step[ShrinkJob, None]):
         helped = after["val_kl"] < found.before["val_kl"]
         if not helped:
             job.progress.message("  mind: the recovery took the student away from its teacher, so it stays untrained")
-        kept = found.model if helped else load_student(job.do(self.of).folder)
+        kept: Any = found.model if helped else load_student(job.do(self.of).folder)
         save_student(folder, kept, **_words(job))
         result = {"before": found.before, "after": after, "helped": helped, "lr": found.lr}
         result |= {"tried": list(found.tried), "updates": found.updates}
