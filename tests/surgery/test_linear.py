@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from distilnas.errors import UsageError
 from distilnas.networks.layouts import Layout
+from distilnas.networks.parent import Border
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.linear import fit_linear, new_linear
 
@@ -22,7 +23,7 @@ def unit(in_shape: Shape, out_shape: Shape, layout: Layout | None = None) -> Uni
         droppable=False,
         in_shape=in_shape,
         out_shape=out_shape,
-        layout=layout or Layout(),
+        border=Border(path="u", channels=1, height=1, width=1, layout=layout or Layout()),
     )
 
 

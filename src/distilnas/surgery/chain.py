@@ -27,7 +27,7 @@ class Unit:
 
     ``name``: path of the module at its end, "head" for what follows the last. ``block``: number of the block it is in.
     ``module``: the teacher's own modules under their dotted names, frozen; it must not be changed. ``in_shape``,
-    ``out_shape``: of one image, without batch. ``layout``: of what it gives out.
+    ``out_shape``: of one image, without batch. ``border``: where it ends; None for the head.
     """
 
     name: str
@@ -37,7 +37,12 @@ class Unit:
     droppable: bool
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
-    layout: Layout
+    border: Border | None
+
+    @property
+    def layout(self) -> Layout:
+        """Of what it gives out."""
+        return self.border.layout if self.border else Layout()
 
     def example(self) -> Tensor:
         """An input of zeros for two images, to see by it how the unit computes."""
@@ -101,7 +106,7 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
                 droppable=i > 0 and end is not None and end.droppable and x.shape == y.shape,
                 in_shape=tuple(x.shape[1:]),
                 out_shape=tuple(y.shape[1:]),
-                layout=end.border.layout if end else Layout(),
+                border=end.border if end else None,
             )
         )
         x = y
