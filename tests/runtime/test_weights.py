@@ -47,7 +47,7 @@ def test_without_averaged_weights_the_others_are_taken(tmp_path: Path, content: 
 
 def test_averaged_weights_alone_do_not_pass_for_the_others(tmp_path: Path):
     path = save(tmp_path / "x.pth", {"state_dict_ema": MEAN})
-    with pytest.raises(UsageError, match="under state_dict, .*; found state_dict_ema"):
+    with pytest.raises(UsageError, match=r"under state_dict, .*; found state_dict_ema"):
         read_state(path, averaged=False)
 
 

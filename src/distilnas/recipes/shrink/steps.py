@@ -156,8 +156,14 @@ class Recover(Step[ShrinkJob, None]):
             workers=job.settings.runtime.workers,
         )
         found = recover(student, lesson, job.settings.recovery, fit_epochs=float(fit.epochs) if fit else _FIT_ELSEWHERE)
-        save_student(folder, found.model, **_words(job))  # type: ignore[arg-type]
-        result = {"before": found.before, "lr": found.lr, "tried": list(found.tried), "updates": found.updates}
+        after = found.log.epochs[-1]
+        helped = after["val_kl"] < found.before["val_kl"]
+        if not helped:
+            job.progress.message("  mind: the recovery took the student away from its teacher, so it stays untrained")
+        kept = found.model if helped else load_student(job.do(self.of).folder)
+        save_student(folder, kept, **_words(job))
+        result = {"before": found.before, "after": after, "helped": helped, "lr": found.lr}
+        result |= {"tried": list(found.tried), "updates": found.updates}
         return result | finish_training(folder, found.log)
 
 
