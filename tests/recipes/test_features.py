@@ -18,7 +18,7 @@ from distilnas.files import read_json
 from distilnas.recipes.dna.feature_maps import PairedMoments
 from distilnas.recipes.dna.features import FeatureSettings, default_block, run_features
 from distilnas.recipes.dna.recipe import run_dna, with_teacher
-from distilnas.recipes.dna.steps import DATA, DISTILL, SOLVE, TEACHER, rating_batches
+from distilnas.recipes.dna.steps import DATA, DISTILL, SOLVE, SPACE, TEACHER, rating_batches
 from distilnas.recipes.frame import Job
 from distilnas.recipes.settings import Settings
 from distilnas.recipes.solving import read_choice
@@ -102,7 +102,7 @@ def test_step_agrees_with_a_plain_computation(run: Path, settings: Settings):
     _, arrays = kept(run)
     with Run(run) as store, torch.no_grad():
         job = Job(store, settings, *with_teacher(settings))
-        rating, choice = job.get(DATA).rating, read_choice(job.result(SOLVE)["choice"])
+        rating, choice = job.get(DATA).rating, read_choice(job.result(SOLVE)["choice"], job.get(SPACE))
         features: list[list[np.ndarray]] = [[], [], []]
         for images, _ in rating_batches(job):
             teacher = job.get(TEACHER).features(images)

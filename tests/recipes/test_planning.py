@@ -228,7 +228,7 @@ def test_rating_time_counts_every_evaluation_of_the_tree(metric: str, monkeypatc
         for cell in block.cells:  # type: ignore[union-attr]
             for op in (op for layer in cell.layers for op in layer):
                 op.register_forward_hook(lambda *_: calls.update(layer=calls["layer"] + 1))
-            x = torch.randn(2, max(search.in_widths(b)) if b else search.stem.out_width, 8, 8)
+            x = torch.randn(2, max(search.in_widths(b)) if b else search.blocks[0].cells[0].stem.out_width, 8, 8)
             with torch.no_grad():
                 calls["exit"] += sum(1 for _ in walk(cell, x, CPU))
     group = 2 if metric == "stitched_kl" else 1  # 8 images a call hold two candidates of 4

@@ -83,7 +83,7 @@ SHRINK_PROFILES = MappingProxyType(
             imitation=ImitationSettings(ratios=(1.0, 1.0, 1.0)),
             evaluation_width=48,
             snapshot_steps=1000,
-            augment=Augmentation(color_jitter=0.4),
+            augment=Augmentation(color_jitter=0.4, scale=(0.08, 1.0)),
         ),
     }
 )

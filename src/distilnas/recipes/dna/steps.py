@@ -288,8 +288,8 @@ class Library(Step[DnaJob, None]):
 
     name = "library"
 
-    def applies(self, job: DnaJob) -> bool:
-        return job.settings.retrain.start == "library"
+    def applies(self, settings: Settings) -> bool:
+        return settings.retrain.start == "library"
 
     def keys(self, job: DnaJob) -> dict[str, Any]:
         return {"distill": job.key(DISTILL), "choice": job.result(SOLVE)["choice"], "rate": plain(job.settings.rate)}

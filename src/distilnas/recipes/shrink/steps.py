@@ -192,8 +192,8 @@ class Curve(Step[ShrinkJob, None]):
 
     name = "curve"
 
-    def applies(self, job: ShrinkJob) -> bool:
-        return job.settings.choice.curve > 0
+    def applies(self, settings: ShrinkSettings) -> bool:
+        return settings.choice.curve > 0
 
     def keys(self, job: ShrinkJob) -> dict[str, Any]:
         return {"library": job.key(LIBRARY), "points": job.settings.choice.curve}
