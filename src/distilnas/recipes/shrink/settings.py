@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distilnas.errors import UsageError
-from distilnas.recipes.settings import DataSettings, RuntimeSettings, TeacherSettings, plain
+from distilnas.recipes.settings import DataSettings, ExportSettings, RuntimeSettings, TeacherSettings, plain
 from distilnas.recovery import RecoverySettings
 
 IDENTITY = ("recipe", "seed", "data", "teacher", "library")
@@ -66,6 +66,7 @@ class ShrinkSettings:
     library: LibrarySettings = field(default_factory=LibrarySettings)
     choice: ChoiceSettings = field(default_factory=ChoiceSettings)
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    export: ExportSettings = field(default_factory=ExportSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
     def __post_init__(self) -> None:
