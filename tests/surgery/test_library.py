@@ -54,7 +54,9 @@ def test_costs_and_ratings_are_sums_that_the_built_student_confirms(library, tru
     for trunk, numbers, choice in some_choices(trunks, seed):
         positions = [(0, number) for number in numbers]
         rating, costs = trunk.problem.evaluate(positions)
-        assert {name: costs[name] for name in ("macs", "params")} == costs_of(library, assemble(library, choice, CALIBRATION))
+        assert {name: costs[name] for name in ("macs", "params")} == costs_of(
+            library, assemble(library, choice, CALIBRATION)
+        )
         assert rating == pytest.approx(library.rating_of(choice).mean)
 
 
