@@ -23,6 +23,7 @@ def absorb(op: Identity, layer: Any, matrix: Tensor, out_width: int, stride: int
     if not isinstance(layer, nn.Sequential) or not isinstance(new, nn.Sequential):
         return None
     (before, settled), (convolution, norm) = layer, new
+    assert isinstance(before, nn.Conv2d)
     convolution.weight.data = (before.weight[:, :, 0, 0].cpu() @ matrix)[:, :, None, None]
     norm.load_state_dict(settled.state_dict(), strict=False)
     return new

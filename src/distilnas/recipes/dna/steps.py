@@ -306,7 +306,7 @@ class Library(Step[DnaJob, None]):
 
 def library_start(job: DnaJob) -> StepRecord | None:
     """The record of the network that the student's training starts from."""
-    return job.do(LIBRARY) if LIBRARY.applies(job) else None
+    return job.do(LIBRARY) if LIBRARY.applies(job.settings) else None
 
 
 class RandomNetworks(Several[DnaJob]):
