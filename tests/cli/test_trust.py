@@ -232,6 +232,7 @@ def test_other_errors_are_no_lack_of_memory():
     assert memory_text(wrapped) is not None
 
 
+@pytest.mark.slow  # of what is left of the limit the allocators decide
 def test_memory_limited_by_the_system(config: Path, tmp_path: Path):
     """As ``ulimit -v`` does; wherever it strikes, one line and no traceback."""
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)),) * 2); "

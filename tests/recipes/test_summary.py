@@ -158,7 +158,7 @@ def test_corrupt_images_are_skipped_and_recorded(images: Path, tmp_path: Path):
     (photos / "red" / "007.png").write_bytes(b"no image")
     record = run_dna(tiny_settings(tmp_path, photos), tmp_path / "run", until="cost")
     data = read_json(tmp_path / "run" / "data" / "step.json")["result"]
-    assert record["costs"] == ["macs", "params"]
+    assert record["costs"] == ["macs", "params", "bytes"]
     assert data["skipped"] == ["red/007.png"]
     assert sum(data["counts"].values()) == 119
 

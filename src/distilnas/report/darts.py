@@ -11,6 +11,7 @@ from distilnas.records.files import damaged, read_part, read_text
 from distilnas.records.steps import Data, History, Measured, Preprocessing, Summary, Teacher
 from distilnas.report.read import read_histories, read_measured, read_seconds
 from distilnas.space.darts import DartsArchitecture
+from distilnas.tables.measures import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,11 @@ class DartsRecord:
         if self.summary:
             return self.summary.teacher
         return self.teacher.measured if self.teacher else None
+
+    @property
+    def shown_costs(self) -> tuple[str, ...]:
+        """The costs of the student that people look at."""
+        return shown(self.student_numbers.costs, {}) if self.student_numbers else ()
 
     @property
     def student_numbers(self) -> Measured | None:

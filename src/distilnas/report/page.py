@@ -12,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from distilnas.report import palette, wording
+from distilnas.tables.measures import measure_info
 
 _FILTERS = (
     wording.amount,
@@ -71,6 +72,7 @@ def render(page: Page) -> str:
         **page.content,
         figures={name: Markup(figure.to_json()) for name, figure in page.figures.items()},
         block_colour=palette.block_colour,
+        measure_info=measure_info,
         css=Markup((resources.files("distilnas.report") / "report.css").read_text()),
         plotly_js=Markup(get_plotlyjs()),
     )

@@ -60,7 +60,6 @@ def run_page(run: RunRecord) -> Page:
             "architecture_key": wording.architecture_key(run.architecture, searched=run.search),
             "pictures": block_pictures(run.features) if run.features else (),
             "tie_text": wording.tie_text,
-            "measure_info": measure_info,
         },
     )
 

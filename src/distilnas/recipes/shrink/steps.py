@@ -102,11 +102,13 @@ class Choose(Step[ShrinkJob, None]):
         shelf = job.get(LIBRARY)
         limits = limits_in(dict(self.budget), shelf.teacher)
         number = job.settings.choice.assembled
-        solved = best_choices(shelf.trunks, limits)
-        solved = _distinct(solved, different_choices(shelf.trunks, limits, number, _DISTANCE))[:number]
+        solved = _whole_if_allowed(shelf, limits) or best_choices(shelf.trunks, limits)
+        whole = solved[0].choice == shelf.library.whole()
+        solved = (
+            solved if whole else _distinct(solved, different_choices(shelf.trunks, limits, number, _DISTANCE))[:number]
+        )
         simple = _nearest(alternatives(shelf.library, shelf.trunks), limits)
         kinds = {one.chosen.choice: one.kind for one in simple} | {one.choice: "searched" for one in solved}
-        whole = solved[0].choice == shelf.library.whole()  # nothing can be nearer to the teacher
         candidates = solved[:1] if whole else _distinct(solved, [one.chosen for one in simple])
         built = choose(shelf.library, candidates, calibration_batches(job, _FEW_IMAGES), *rating_batches(job))
         rows = [{"kind": kinds[one.chosen.choice], **_row(one)} for one in built]
@@ -278,6 +280,13 @@ def _units(job: ShrinkJob) -> tuple[Unit, ...]:
     model.load_state_dict(load_file(job.do(TEACHER).folder / WEIGHTS))
     model = model.to(job.device.fabric.device).eval()
     return chain_of(model, ends_of(propose_units(model, resolution)), (3, resolution, resolution))
+
+
+def _whole_if_allowed(shelf: Shelf, limits: Sequence[Limit]) -> list[Chosen]:
+    """The teacher itself where it keeps the limits: nothing can be nearer to it."""
+    whole = on_paper(shelf.trunks[0], shelf.library.whole())
+    allowed = whole and all(limit.allows(whole.solution.costs[limit.cost]) for limit in limits)
+    return [whole] if whole and allowed else []
 
 
 def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
