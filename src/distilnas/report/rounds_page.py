@@ -36,7 +36,7 @@ def rounds_page(run: RoundsRecord, place: Path) -> Page:
         figures={
             f"rounds-{cost}": figures.accuracy_over_rounds(cost, run.teachers, run.students) for cost in _costs(run)
         },
-        content={"run": run, "rows": _rows(run, place), "costs": _costs(run), "measure_info": measure_info},
+        content={"run": run, "rows": _rows(run, place), "costs": _costs(run)},
     )
 
 
