@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,20 @@ def test_whole_run_in_a_folder_named_like_markup(cli: Cli, config: Path, done: P
 SLOW = "distill.epochs=100000"
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal() -> Iterator[None]:
+    """No signal is ignored, as it may be where the tests were started in the background."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_says_what_is_kept_and_goes_on(config: Path, tmp_path: Path, number: int, code: int):
     run = tmp_path / "run"
@@ -232,12 +247,11 @@ def test_other_errors_are_no_lack_of_memory():
     assert memory_text(wrapped) is not None
 
 
-@pytest.mark.slow  # of what is left of the limit the allocators decide
 def test_memory_limited_by_the_system(config: Path, tmp_path: Path):
     """As ``ulimit -v`` does; wherever it strikes, one line and no traceback."""
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)),) * 2); "
     start = "from distilnas.cli.main import main; main()"
-    for number in (1_200_000_000, 3_300_000_000):
+    for number in (1_200_000_000, 3_300_000_000, 4_500_000_000):
         command = [sys.executable, "-c", limit + start, str(number), "run", str(config), "--run", str(tmp_path / "run")]
         found = subprocess.run([*command, "data.resolution=640"], capture_output=True, text=True, check=False)
         if found.returncode:

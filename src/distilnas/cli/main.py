@@ -15,7 +15,7 @@ from rich.text import Text
 
 from distilnas.cli import bench, check, config, doctor, plan, profile, rank, run, shrink, steps, zoo
 from distilnas.cli.console import error_console
-from distilnas.cli.stopping import Interrupted, interrupted_text, memory_text, signals_caught
+from distilnas.cli.stopping import Interrupted, check_address_space, interrupted_text, memory_text, signals_caught
 from distilnas.errors import DistilnasError, UsageError
 from distilnas.recipes.verbs import VERBS
 from distilnas.version import __version__
@@ -55,6 +55,7 @@ def options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     """A trained teacher, your images and a budget in; a smaller trained network out."""
+    check_address_space()
 
 
 def main() -> None:
@@ -78,7 +79,8 @@ def _guarded(verbose: bool) -> int:
         with signals_caught():
             app()
     except DistilnasError as error:
-        return _tell(memory_text(error) or str(error), error.exit_code, verbose)
+        text = memory_text(error)
+        return _tell(text or str(error), UsageError.exit_code if text else error.exit_code, verbose)
     except Interrupted as stopped:
         return _tell(interrupted_text(stopped), stopped.exit_code, verbose=False, kind="")
     except (MemoryError, RuntimeError, OSError, ImportError) as error:

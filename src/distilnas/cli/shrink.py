@@ -9,7 +9,6 @@ from rich.table import Table
 from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
 
 _LIMIT = "{}: an amount (9M), a share of the teacher's (40%), or several for a family (75%,50%,25%)."
-_MEASURES = ("macs", "params", "bytes")
 _BY_ORDER = "Take the values of the file in order, whatever their names."
 
 
@@ -65,8 +64,10 @@ def shrink(
 
 def show_shrunk(summary: dict[str, Any]) -> None:
     """Teacher and students side by side on stdout."""
+    from distilnas.tables.measures import EXACT, MEASURES
+
     table = Table(box=None, pad_edge=False)
-    for column in ("", "test top-1", "untrained", "MACs (papers: FLOPs)", "parameters", "bytes"):
+    for column in ("", "test top-1", "untrained", *(MEASURES[name].title for name in EXACT)):
         table.add_column(column, justify="left" if not column else "right")
     teacher = summary["teacher"]
     table.add_row(f"teacher {teacher['name']}", f"{teacher['top1']:.2f} %", "", *_costs(teacher, teacher))
@@ -80,5 +81,7 @@ def show_shrunk(summary: dict[str, Any]) -> None:
 
 
 def _costs(row: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
-    shares = ["" if row is teacher else f" ({row[name] / teacher[name]:.0%})" for name in _MEASURES]
-    return [f"{row[name]:,}{share}" for name, share in zip(_MEASURES, shares, strict=True)]
+    from distilnas.tables.measures import EXACT
+
+    shares = ["" if row is teacher else f" ({row[name] / teacher[name]:.0%})" for name in EXACT]
+    return [f"{row[name]:,}{share}" for name, share in zip(EXACT, shares, strict=True)]

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from distilnas.cli import console
+from distilnas.errors import UsageError
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _MEMORY = re.compile(
@@ -20,6 +21,7 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 _AMOUNT = re.compile(r"allocate ([\d.]+) ?(bytes|[KMGT]i?B)?", re.IGNORECASE)
+_PYTORCH = 4e9  # bytes of address space with CUDA's libraries
 _LOWER = (
     "data.resolution, data.cache_mb, runtime.workers, rate.batch_size, distill.micro_batch, retrain.micro_batch or "
     "teacher.fit.micro_batch"
@@ -64,6 +66,16 @@ def interrupted_text(stopped: Interrupted) -> str:
     if place is None:
         return f"interrupted ({stopped}) before the first step; the same command begins again."
     return f"interrupted ({stopped}) at {place}: what is done is kept in {folder}; the same command continues there."
+
+
+def check_address_space() -> None:
+    """Raise ``UsageError`` under a limit (``ulimit -v``) in which loading PyTorch aborts."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _PYTORCH:
+        raise UsageError(
+            f"out of memory: PyTorch alone takes up to {_PYTORCH / 1e9:g} GB of address space, but this process has "
+            f"{limit / 1e9:.1f} GB (ulimit -v): raise the limit."
+        )
 
 
 def memory_text(error: BaseException) -> str | None:

@@ -1,7 +1,8 @@
 """What every recipe stands in: steps, the ordered table of them that a recipe is, and the run that does them.
 
 A recipe is a folder of this package: ``settings.py`` (the records of its configuration), ``steps.py`` (its steps, and
-at the end their table) and ``page.py`` (its report, free of torch). A step is one object::
+at the end their table) and ``recipe.py`` (what stands before and after them); its page is in ``distilnas.report``. A
+step is one object::
 
     class Rate(Step[Job[Settings, Teaching], RatingTable]):
         name, verb, together = "rate", verbs.RATE, True

@@ -216,16 +216,6 @@ class Measured(Counted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RatingSummary:
-    """What was rated, on how many images."""
-
-    num_candidates: int
-    num_rated: int
-    num_images: int
-    metric: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class OnnxCheck:
     """Largest difference of logits between the exported network and the trained one."""
 

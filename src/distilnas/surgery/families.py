@@ -2,22 +2,20 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
+from distilnas.costing.measures import MEASURES, Part
 from distilnas.solve import BlockCandidates, CellCandidates
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.cut import cut
 from distilnas.surgery.grafts import Cuttable
+from distilnas.tables.measures import Number
 
 Numbers = tuple[int, ...] | None
 """What of a unit is kept: so many elements of each of its groups; None: it is left out."""
-
-Measures = Mapping[str, Callable[[nn.Module, tuple[int, ...]], int]]
-"""Costs by name: of a module, for one input of a shape (without batch)."""
 
 MOST_CANDIDATES = 300_000  # of a block; beyond, its units offer fewer options
 _MOST_CORNERS = 4  # groups of a unit, beyond which corners are more than options
@@ -83,7 +81,7 @@ class BlockFamily:
 
 
 def unit_family(
-    unit: Unit, parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]], measures: Measures
+    unit: Unit, parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]], measures: Sequence[str]
 ) -> UnitFamily:
     """The family of ``unit``: all combinations of its groups' options; of many groups only some (`_one_by_one`).
 
@@ -121,15 +119,17 @@ def thinned(family: UnitFamily, most: int) -> UnitFamily:
 
 
 def _costs(
-    unit: Unit, parts: Sequence[Cuttable], options: Sequence[Numbers], measures: Measures
+    unit: Unit, parts: Sequence[Cuttable], options: Sequence[Numbers], measures: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """By the multilinear formula from the corners, in exact integers; of many groups each option is counted."""
     if len(parts) > _MOST_CORNERS:
-        return {name: np.array([_counted(unit, parts, n or (), m) for n in options]) for name, m in measures.items()}
+        rows = [_counted(unit, parts, numbers or (), measures) for numbers in options]
+        return {name: np.array([row[name] for row in rows]) for name in measures}
     ends = [(part.options[0], part.options[-1]) for part in parts]
-    corners = {}
-    for corner in itertools.product(*[dict.fromkeys(end) for end in ends]):
-        corners[corner] = {name: _counted(unit, parts, corner, measure) for name, measure in measures.items()}
+    corners = {
+        corner: _counted(unit, parts, corner, measures)
+        for corner in itertools.product(*[dict.fromkeys(end) for end in ends])
+    }
     counted = {}
     for name in measures:
         counted[name] = np.array([_between(corners, ends, numbers or (), name) for numbers in options], dtype=np.int64)
@@ -137,12 +137,13 @@ def _costs(
 
 
 def _counted(
-    unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int], measure: Callable[[nn.Module, tuple[int, ...]], int]
-) -> int:
+    unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int], measures: Sequence[str]
+) -> dict[str, Number]:
     module = unit.copy()
     for part, number in zip(parts, numbers, strict=True):
         cut(module, part.group, range(number))
-    return measure(module, unit.in_shape)
+    whole = Part(module, unit.in_shape)
+    return {name: MEASURES[name](whole) for name in measures}
 
 
 def _one_by_one(parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]]) -> list[Numbers]:

@@ -9,23 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distilnas.costing.counters import count, count_params
+from distilnas.costing.measures import EXACT, MEASURES, Part
 from distilnas.networks.parts import PooledClassifier
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.solve import BlockCandidates, CellCandidates, SearchProblem
 from distilnas.surgery.chain import Unit, run
 from distilnas.surgery.exits import fit_head, new_head
-from distilnas.surgery.families import MOST_CANDIDATES, BlockFamily, Measures, Numbers, thinned, unit_family
+from distilnas.surgery.families import MOST_CANDIDATES, BlockFamily, Numbers, thinned, unit_family
 from distilnas.surgery.grafts import Cuttable, cut_unit, make_grafts, worth_cutting
 from distilnas.surgery.moments import moment_bytes, take_moments
 from distilnas.surgery.rate import Rating, Trial, rate
 
 RATIOS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
-MEASURES: Measures = {
-    "macs": lambda module, shape: count(module, shape).macs,
-    "params": lambda module, _shape: count_params(module),
-    "bytes": lambda module, _shape: sum(t.numel() * t.element_size() for t in module.state_dict().values()),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +79,13 @@ class Library:
         """The teacher itself."""
         return Choice(kept=tuple(tuple(part.options[0] for part in parts) for parts in self.parts))
 
-    def trunks(self, measures: Measures = MEASURES) -> tuple[Trunk, ...]:
+    def trunks(self, measures: Sequence[str] = EXACT) -> tuple[Trunk, ...]:
         """The searches that together hold every student of the library, the one without an early end first."""
         families = self._families(measures)
         trunks = [self._trunk(None, families, measures)]
         return (*trunks, *(self._trunk(last, families, measures) for last in sorted(self.exits)))
 
-    def _families(self, measures: Measures) -> list[BlockFamily]:
+    def _families(self, measures: Sequence[str]) -> list[BlockFamily]:
         families = []
         for _, group in itertools.groupby(range(len(self.units)), key=lambda i: self.units[i].block):
             inside = list(group)
@@ -106,14 +101,15 @@ class Library:
             families.append(BlockFamily(name=name, units=tuple(thinned(unit, most) for unit in units), dropped=dropped))
         return families
 
-    def _trunk(self, last: int | None, families: Sequence[BlockFamily], measures: Measures) -> Trunk:
+    def _trunk(self, last: int | None, families: Sequence[BlockFamily], measures: Sequence[str]) -> Trunk:
         if last is None:
             problem = SearchProblem(blocks=tuple(family.candidates() for family in families))
             return Trunk(last=None, families=tuple(families), problem=problem)
         kept = tuple(families[: self.units[last].block - self.units[0].block + 1])
         head = self.heads[last]
         shape = self.units[last].out_shape
-        costs = {name: np.array([[measure(head, shape)]], dtype=np.int64) for name, measure in measures.items()}
+        part = Part(head, shape)
+        costs = {name: np.array([[MEASURES[name](part)]], dtype=np.int64) for name in measures}
         cell = CellCandidates(name="early", width=0, ratings=np.array([self.exits[last].mean]), costs=costs)
         end = BlockCandidates(name="early end", in_widths=(0,), cells=(cell,))
         problem = SearchProblem(blocks=(*(family.candidates() for family in kept), end))

@@ -1,30 +1,24 @@
-"""Budgets of the recipe ``shrink``: as people write them, and as limits."""
+"""Budgets of the recipe ``shrink``: one for each student."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from distilnas.config import parse_amount
-from distilnas.errors import UsageError, nearest
+from distilnas.recipes.budgets import Budget, BudgetSettings, to_limits
 from distilnas.solve import Limit
-from distilnas.surgery.library import MEASURES
+from distilnas.tables.measures import MEASURES
 
-Budget = Mapping[str, str | int]
+_NO_SHORT_FORMS = BudgetSettings()
 
 
-def check_budgets(budgets: tuple[Budget, ...], teacher: Mapping[str, Any] | None = None) -> None:
+def check_each(budgets: Iterable[Budget]) -> None:
     """Raise ``UsageError`` for a measure or an amount that is none."""
     for budget in budgets:
-        limits_in(budget, teacher or dict.fromkeys(MEASURES, 1))
+        limits_in(budget, dict.fromkeys(MEASURES, 1))
 
 
-def limits_in(budget: Budget, teacher: Mapping[str, Any]) -> list[Limit]:
-    """The most that is allowed of each measure; shares are of the ``teacher``'s value."""
-    limits = []
-    for name, value in budget.items():
-        if name not in MEASURES:
-            raise UsageError(f"a budget limits {', '.join(MEASURES)}, got {name!r}; {nearest(name, MEASURES)}")
-        limits.append(Limit(cost=name, max=parse_amount(value, whole=teacher[name])))
-    return limits
+def limits_in(budget: Budget, teacher: Mapping[str, Any]) -> tuple[Limit, ...]:
+    """What is allowed of each measure; shares are of the ``teacher``'s value."""
+    return to_limits(budget, _NO_SHORT_FORMS, teacher)
 
 
 def slug(budget: Budget) -> str:
@@ -33,5 +27,5 @@ def slug(budget: Budget) -> str:
 
 
 def in_words(budget: Budget) -> str:
-    """``macs <= 40%, params <= 2M``."""
-    return ", ".join(f"{name} <= {value}" for name, value in budget.items())
+    """``macs 40%, params 2M``."""
+    return ", ".join(f"{name} {value}" for name, value in budget.items())

@@ -10,14 +10,14 @@ from distilnas.data import Preprocessing
 from distilnas.recipes.frame import Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import own_teacher
-from distilnas.recipes.shrink.budgets import check_budgets
+from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.steps import STEPS, BudgetSteps, ShrinkJob, budget_steps
 from distilnas.recipes.students import check_images
 from distilnas.recipes.teaching import TEACHER, Teaching, taught
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import StepRecord
-from distilnas.surgery.library import MEASURES
+from distilnas.tables.measures import EXACT
 from distilnas.teachers import Partition
 from distilnas.teachers.units import propose_units
 
@@ -42,7 +42,7 @@ def open_shrink(
 
 def check(job: ShrinkJob) -> None:
     """Raise what is wrong with budgets, images and teacher before anything is written or trained."""
-    check_budgets(job.settings.budgets)
+    check_each(job.settings.budgets)
     check_images(job)
     if not job.finished(TEACHER):
         job.given.describe(job.given.new())
@@ -58,7 +58,7 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         "teacher": {
             "name": teacher["name"],
             "top1": records["evaluate-teacher"].result["top1"],
-            **{name: library["teacher"][name] for name in MEASURES},
+            **{name: library["teacher"][name] for name in EXACT},
         },
         "space": {"num_architectures": int(library["num_architectures"])},
         "rating": {name: library[name] for name in ("num_candidates", "num_rated", "num_images")},
@@ -68,7 +68,7 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
             "params": first["params"],
             "optimal": first["optimal"],
             "as_rated": first["as_rated"],
-            "budgets": {name: {"min": None, "max": most} for name, most in first["limits"].items()},
+            "budgets": {name: {"min": low, "max": most} for name, (low, most) in first["limits"].items()},
         },
         "student": students[0],
         "students": students,
@@ -88,7 +88,7 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
         "top1": tested.result["top1"],
         "top5": tested.result["top5"],
         "top1_before_training": tested.result["top1_before_training"],
-        **{name: chosen.result[name] for name in MEASURES},
+        **{name: chosen.result[name] for name in EXACT},
         "as_rated": chosen.result["as_rated"],
         "alternatives": chosen.result["alternatives"],
         "onnx": exported.result,
@@ -102,7 +102,7 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
 
 
 def _point(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{name: row[name] for name in MEASURES}, "top1": row["top1"], "stderr": row["top1_stderr"]}
+    return {**{name: row[name] for name in EXACT}, "top1": row["top1"], "stderr": row["top1_stderr"]}
 
 
 SHRINK = Recipe(name="shrink", settings=ShrinkSettings, steps=STEPS, open=open_shrink, check=check, finish=finish)

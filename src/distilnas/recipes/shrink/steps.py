@@ -27,15 +27,18 @@ from distilnas.solve import Limit
 from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
 from distilnas.surgery.chain import Unit, chain_of, ends_of
 from distilnas.surgery.choose import Assembled, Chosen, best_choices, choose, different_choices, measure
-from distilnas.surgery.library import MEASURES, Choice, Library, Trunk, build_library
+from distilnas.surgery.library import Choice, Library, Trunk, build_library
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.surgery.students import parent_of, student_net
+from distilnas.tables.measures import EXACT
 from distilnas.teachers.units import propose_units
 
 ShrinkJob = Job[ShrinkSettings, Teaching]
 _BATCH = 125
+_FEWEST_BATCHES = 4
 _FIT_ELSEWHERE = 8.0  # epochs that a teacher is taken to have been fitted for where that was not here
 _DISTANCE = 2  # blocks in which alternatives to the best differ from it
+_SEARCHED = "searched"
 _FEW_IMAGES = 500  # for students that are only compared
 
 
@@ -74,7 +77,7 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
             "num_rated": rated,
             "num_images": settings.rating_images,
             "num_architectures": str(sum(trunk.problem.num_architectures for trunk in trunks)),
-            "teacher": {name: int(_whole_costs(library, trunks[0])[name]) for name in MEASURES},
+            "teacher": {name: int(_whole_costs(library, trunks[0])[name]) for name in EXACT},
         }
 
     def load(self, job: ShrinkJob) -> Shelf:
@@ -95,37 +98,24 @@ class Choose(Step[ShrinkJob, None]):
 
     def keys(self, job: ShrinkJob) -> dict[str, Any]:
         shelf = job.result(LIBRARY)
-        limits = {limit.cost: limit.max for limit in limits_in(dict(self.budget), shelf["teacher"])}
+        limits = {limit.cost: [limit.min, limit.max] for limit in limits_in(dict(self.budget), shelf["teacher"])}
         return {"library": job.key(LIBRARY), "limits": limits, "assembled": job.settings.choice.assembled}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        shelf = job.get(LIBRARY)
+        shelf, few = job.get(LIBRARY), calibration_batches(job, _FEW_IMAGES)
         limits = limits_in(dict(self.budget), shelf.teacher)
-        number = job.settings.choice.assembled
-        solved = _whole_if_allowed(shelf, limits) or best_choices(shelf.trunks, limits)
-        whole = solved[0].choice == shelf.library.whole()
-        solved = (
-            solved if whole else _distinct(solved, different_choices(shelf.trunks, limits, number, _DISTANCE))[:number]
-        )
-        simple = _nearest(alternatives(shelf.library, shelf.trunks), limits)
-        kinds = {one.chosen.choice: one.kind for one in simple} | {one.choice: "searched" for one in solved}
-        candidates = solved[:1] if whole else _distinct(solved, [one.chosen for one in simple])
-        built = choose(shelf.library, candidates, calibration_batches(job, _FEW_IMAGES), *rating_batches(job))
-        rows = [{"kind": kinds[one.chosen.choice], **_row(one)} for one in built]
+        solved, kinds = _candidates(shelf, limits, job.settings.choice.assembled)
+        built = choose(shelf.library, [chosen for chosen, _ in kinds], few, *rating_batches(job))
+        words = {chosen.choice: kind for chosen, kind in kinds}
+        rows = [{"kind": words[one.chosen.choice], **_row(shelf, one)} for one in built]
         (best,) = choose(shelf.library, [built[0].chosen], calibration_batches(job), *rating_batches(job))
-        limited = {limit.cost: limit.max for limit in limits}
         save_student(folder, _student(job, shelf, best), **_words(job))
-        write_json(folder / "choice.json", {"budget": dict(self.budget), "limits": limited, "assembled": rows})
-        first, row = best.chosen is solved[0], rows[0] | _row(best)
-        _tell(job, dict(self.budget), row, first=first)
-        return {
-            "budget": dict(self.budget),
-            "limits": limited,
-            "optimal": solved[0].solution.optimal,
-            "as_rated": first,
-            **row,
-            "alternatives": [row for row in rows if row["kind"] != "searched"],
-        }
+        found = {"budget": dict(self.budget), "limits": {limit.cost: [limit.min, limit.max] for limit in limits}}
+        write_json(folder / "choice.json", found | {"assembled": rows})
+        as_rated = best.chosen.choice == solved.choice
+        found |= {"optimal": solved.solution.optimal, "as_rated": as_rated, **rows[0], **_row(shelf, best)}
+        _tell(job, dict(self.budget), found)
+        return found | {"alternatives": [row for row in rows if row["kind"] != _SEARCHED]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,14 +192,14 @@ class Curve(Step[ShrinkJob, None]):
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
         shelf = job.get(LIBRARY)
-        points = [("searched", one) for one in _along(shelf, job.settings.choice.curve)]
+        points = [(_SEARCHED, one) for one in _along(shelf, job.settings.choice.curve)]
         points += [(one.kind, one.chosen) for one in alternatives(shelf.library, shelf.trunks)]
         few, (held_out, labels) = calibration_batches(job, _FEW_IMAGES), rating_batches(job)
         rows = []
         with job.progress.task("students before training", len(points)) as task:
             for kind, one in points:
                 built = choose(shelf.library, [one], few, held_out, labels)
-                rows.append({"kind": kind, **_row(built[0])})
+                rows.append({"kind": kind, **_row(shelf, built[0])})
                 task.advance()
         write_json(folder / "curve.json", rows)
         teacher = measure(shelf.library, [unit.module for unit in shelf.library.units], held_out, labels)
@@ -218,13 +208,12 @@ class Curve(Step[ShrinkJob, None]):
 
 @dataclass(frozen=True, kw_only=True)
 class OfEveryBudget(Several[ShrinkJob]):
-    """The steps ``kind`` of all budgets."""
+    """The steps of this ``name`` of all budgets."""
 
     name: str
-    kind: str
 
     def each(self, job: ShrinkJob) -> Sequence[Step[Any, Any]]:
-        return [getattr(steps, self.kind) for steps in budget_steps(job.settings)]
+        return [getattr(steps, self.name) for steps in budget_steps(job.settings)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,16 +232,16 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
     for budget in settings.budgets:
         chosen = Choose(budget=tuple(budget.items()))
         recovered = Recover(of=chosen)
-        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered)  # type: ignore[arg-type]
+        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered)
         found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, export=exported))
     return found
 
 
 LIBRARY, CURVE = MakeLibrary(), Curve()
-CHOICES = OfEveryBudget(name="choose", kind="choose")
-RECOVERIES = OfEveryBudget(name="recover", kind="recover")
-TESTS = OfEveryBudget(name="evaluate", kind="evaluate")
-EXPORTS = OfEveryBudget(name="export", kind="export")
+CHOICES = OfEveryBudget(name="choose")
+RECOVERIES = OfEveryBudget(name="recover")
+TESTS = OfEveryBudget(name="evaluate")
+EXPORTS = OfEveryBudget(name="export")
 STEPS = (DATA, TEACHER, LIBRARY, CHOICES, CURVE, RECOVERIES, TESTS, EVALUATE_TEACHER, EXPORTS)
 
 
@@ -265,12 +254,13 @@ def calibration_batches(job: ShrinkJob, images: int | None = None) -> list[Tenso
 
 
 def rating_batches(job: ShrinkJob) -> tuple[list[Tensor], Tensor]:
-    """Held-out training images and their labels."""
-    return _tensors(job, job.get(DATA).rating)
+    """Held-out training images, in four batches at least for the ratings' errors, and their labels."""
+    images = job.get(DATA).rating
+    return _tensors(job, images, min(_BATCH, len(images) // _FEWEST_BATCHES))
 
 
-def _tensors(job: ShrinkJob, images: ImageSet) -> tuple[list[Tensor], Tensor]:
-    found = list(job.materials.eval_batches(images, _BATCH))
+def _tensors(job: ShrinkJob, images: ImageSet, batch: int = _BATCH) -> tuple[list[Tensor], Tensor]:
+    found = list(job.materials.eval_batches(images, batch))
     return [job.device.images(x) for x, _ in found], torch.cat([y for _, y in found])
 
 
@@ -282,11 +272,22 @@ def _units(job: ShrinkJob) -> tuple[Unit, ...]:
     return chain_of(model, ends_of(propose_units(model, resolution)), (3, resolution, resolution))
 
 
-def _whole_if_allowed(shelf: Shelf, limits: Sequence[Limit]) -> list[Chosen]:
-    """The teacher itself where it keeps the limits: nothing can be nearer to it."""
+def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Chosen, list[tuple[Chosen, str]]]:
+    """The best by rating, and with their kinds what it is held against: ``number`` solutions, it among them, and what
+    anybody would try first.
+
+    Where the teacher itself keeps the limits it stands alone: nothing can be nearer to it.
+    """
     whole = on_paper(shelf.trunks[0], shelf.library.whole())
-    allowed = whole and all(limit.allows(whole.solution.costs[limit.cost]) for limit in limits)
-    return [whole] if whole and allowed else []
+    if whole and all(limit.allows(whole.solution.costs[limit.cost]) for limit in limits):
+        return whole, [(whole, _SEARCHED)]
+    solved = best_choices(shelf.trunks, limits)
+    solved = _distinct([*solved, *different_choices(shelf.trunks, limits, number, _DISTANCE)])[:number]
+    known = {one.choice for one in solved}
+    simple = [
+        one for one in _nearest(alternatives(shelf.library, shelf.trunks), limits) if one.chosen.choice not in known
+    ]
+    return solved[0], [*((one, _SEARCHED) for one in solved), *((one.chosen, one.kind) for one in simple)]
 
 
 def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
@@ -322,8 +323,12 @@ def _along(shelf: Shelf, points: int) -> list[Chosen]:
     return _distinct(found)
 
 
-def _distinct(*some: Sequence[Chosen]) -> list[Chosen]:
-    return list({one.choice: one for chosen in reversed(some) for one in reversed(chosen)}.values())[::-1]
+def _distinct(some: Sequence[Chosen]) -> list[Chosen]:
+    """Each student once, in the order in which they come first."""
+    found: dict[Choice, Chosen] = {}
+    for one in some:
+        found.setdefault(one.choice, one)
+    return list(found.values())
 
 
 def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alternative]:
@@ -348,15 +353,16 @@ def _kept(choice: Choice) -> list[list[int] | None]:
     return [None if numbers is None else list(numbers) for numbers in choice.kept]
 
 
-def _row(one: Assembled) -> dict[str, Any]:
+def _row(shelf: Shelf, one: Assembled) -> dict[str, Any]:
     solution = one.chosen.solution
     costs = {name: int(value) for name, value in solution.costs.items()}
-    return {"rating": solution.rating, **costs, "kept": _kept(one.chosen.choice), **asdict(one.measured)}
+    rated = {"rating": solution.rating, "rating_stderr": shelf.library.rating_of(one.chosen.choice).stderr}
+    return {**rated, **costs, "kept": _kept(one.chosen.choice), **asdict(one.measured)}
 
 
-def _tell(job: ShrinkJob, budget: Budget, row: Mapping[str, Any], *, first: bool) -> None:
-    proof = "the best by rating, proved" if first else f"{row['kind']}, measured better than the best by rating"
-    right = "" if row["top1"] is None else f"; held-out top-1 {row['top1']:.1f} +- {row['top1_stderr']:.1f} % untrained"
-    job.progress.message(
-        f"  {in_words(budget)}: {row['macs'] / 1e6:.2f} M MACs, {row['params']:,} parameters; {proof}{right}"
-    )
+def _tell(job: ShrinkJob, budget: Budget, found: Mapping[str, Any]) -> None:
+    how = "the best by rating" + (", proved" if found["optimal"] else "")
+    how = how if found["as_rated"] else f"{found['kind']}, measured better than the best by rating"
+    size = f"{found['macs'] / 1e6:.2f} M MACs, {found['params']:,} parameters"
+    right = "" if found["top1"] is None else f"; held-out top-1 {found['top1']:.1f} +- {found['top1_stderr']:.1f} %"
+    job.progress.message(f"  {in_words(budget)}: {size}; {how}{right} untrained")
