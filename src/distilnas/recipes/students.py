@@ -180,7 +180,7 @@ class Export(Step[AnyJob, None]):
     """The folder to hand over: safetensors, description, ONNX checked against PyTorch."""
 
     name: str = "export"
-    of: Step[Any, Any]  # whose folder holds the trained network
+    of: Retrain
     verb: ClassVar = verbs.EXPORT
 
     def place(self, job: AnyJob) -> str:

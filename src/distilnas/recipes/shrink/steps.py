@@ -232,7 +232,7 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
     for budget in settings.budgets:
         chosen = Choose(budget=tuple(budget.items()))
         recovered = Recover(of=chosen)
-        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered)
+        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered)  # type: ignore[arg-type] - of Retrain only a forecast asks more
         found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, export=exported))
     return found
 
