@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from killing import Killed
 from torch import Tensor, nn
 
 from distilnas.runtime.device import Device
@@ -19,10 +20,6 @@ CHANNELS = (6, 10)
 DEVICE = Device("cpu")
 OPS: tuple[Op, ...] = tuple(MBConv(kernel=k, expansion=e, act="relu") for k in (1, 3) for e in (1, 2, 3))
 Pairs = list[tuple[Tensor, Tensor]]
-
-
-class Killed(Exception):
-    """Stands for a process that was ended from outside."""
 
 
 def tiny_teacher() -> TeacherBlocks:
@@ -79,15 +76,3 @@ def tiny_loop(checkpoint: Path, epochs: int = 2, killed_after: int | None = None
 def repeatable(pairs: Pairs) -> Callable[[], Pairs]:
     """``pairs`` every time."""
     return lambda: pairs
-
-
-def states(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of weights and buffers."""
-    return {key: value.clone() for key, value in module.state_dict().items()}
-
-
-def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
-    """Bit-equal."""
-    assert one.keys() == other.keys()
-    different = [key for key in one if not torch.equal(one[key], other[key])]
-    assert not different, different

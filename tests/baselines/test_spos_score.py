@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from killing import assert_same, states
 from tiny_distill import labelled
-from tiny_dna import DEVICE, Pairs, assert_same, states, tiny_space
+from tiny_dna import DEVICE, Pairs, tiny_space
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_dna import SIZE, assert_same, states, tiny_space
+from killing import assert_same, states
+from tiny_dna import SIZE, tiny_space
 from torch import Tensor, nn
 
 from distilnas.baselines.spos import OneShot, build_one_shot

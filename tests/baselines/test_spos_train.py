@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from killing import Killed, assert_same, states
 from tiny_distill import NO_CHECKPOINT, labelled
-from tiny_dna import DEVICE, Killed, assert_same, states, tiny_loop, tiny_space
+from tiny_dna import DEVICE, tiny_loop, tiny_space
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 

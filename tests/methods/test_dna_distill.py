@@ -7,19 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_dna import (
-    CHANNELS,
-    DEVICE,
-    OPS,
-    Killed,
-    assert_same,
-    some_batches,
-    states,
-    tiny_loop,
-    tiny_space,
-    tiny_supernet,
-    tiny_teacher,
-)
+from killing import Killed, assert_same, states
+from tiny_dna import CHANNELS, DEVICE, OPS, some_batches, tiny_loop, tiny_space, tiny_supernet, tiny_teacher
 from torch import nn
 
 from distilnas.errors import UsageError

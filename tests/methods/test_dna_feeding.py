@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from killing import assert_same, states
 from tiny_distill import NO_CHECKPOINT, distilled, entering, gradients, training_of
-from tiny_dna import assert_same, some_batches, states, tiny_loop, tiny_supernet, tiny_teacher
+from tiny_dna import some_batches, tiny_loop, tiny_supernet, tiny_teacher
 from torch import Tensor, nn
 
 from distilnas.methods.dna import DistillSettings

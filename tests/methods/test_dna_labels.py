@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from killing import assert_same, states
 from timm import create_model
 from tiny_distill import NO_CHECKPOINT, gradients, labelled, training_of
-from tiny_dna import DEVICE, SIZE, Pairs, assert_same, states, tiny_loop, tiny_supernet, tiny_teacher
+from tiny_dna import DEVICE, SIZE, Pairs, tiny_loop, tiny_supernet, tiny_teacher
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from killing import assert_same, states
 from tiny_distill import gradients, training_of
-from tiny_dna import assert_same, some_batches, states, tiny_supernet, tiny_teacher
+from tiny_dna import some_batches, tiny_supernet, tiny_teacher
 from torch import nn
 
 from distilnas.methods.dna.losses import relative_mse

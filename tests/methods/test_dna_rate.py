@@ -7,20 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from killing import assert_same, states
 from scipy.special import softmax
 from scipy.stats import kendalltau, spearmanr
-from tiny_dna import (
-    DEVICE,
-    OPS,
-    Pairs,
-    assert_same,
-    repeatable,
-    some_batches,
-    states,
-    tiny_space,
-    tiny_supernet,
-    tiny_teacher,
-)
+from tiny_dna import DEVICE, OPS, Pairs, repeatable, some_batches, tiny_space, tiny_supernet, tiny_teacher
 from torch import nn
 
 from distilnas.errors import UsageError

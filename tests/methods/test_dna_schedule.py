@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import Killed, assert_same, states
 from tiny_distill import NO_CHECKPOINT, distilled, training_of
-from tiny_dna import Killed, assert_same, states, tiny_loop, tiny_supernet
+from tiny_dna import tiny_loop, tiny_supernet
 
 from distilnas.methods.dna.schedule import side_by_side, staged, stages
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_dnad import CLASSES, DEVICE, STEPS, Killed, assert_same, labelled, states, tiny_loop
+from killing import Killed, assert_same, states
+from tiny_dnad import CLASSES, DEVICE, STEPS, labelled, tiny_loop
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError

@@ -7,22 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_dnad import (
-    DEVICE,
-    FAST,
-    SIZE,
-    SPACE,
-    STEPS,
-    Killed,
-    assert_same,
-    labelled,
-    quick,
-    shrunk,
-    states,
-    tiny_loop,
-    tiny_supernet,
-    tiny_teacher,
-)
+from killing import Killed, assert_same, states
+from tiny_dnad import DEVICE, FAST, SIZE, SPACE, STEPS, labelled, quick, shrunk, tiny_loop, tiny_supernet, tiny_teacher
 
 from distilnas.costing import profile
 from distilnas.errors import UsageError

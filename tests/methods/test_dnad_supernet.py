@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_dnad import CLASSES, SIZE, SPACE, states, tiny_supernet
+from killing import states
+from tiny_dnad import CLASSES, SIZE, SPACE, tiny_supernet
 from torch import nn
 
 from distilnas.costing import profile

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from killing import Killed
 from torch import Tensor, nn
 
 from distilnas.methods.dnad import PressureSettings, SearchNet, ShrinkSettings, Shrunk, build_supernet, shrink
@@ -21,10 +22,6 @@ NO_CHECKPOINT = Path("none")
 SPACE = DartsSpace(width=4, num_cells=3, primitives=("skip_connect", "dil_conv_3x3"))
 FAST = PressureSettings(gamma=0.02, gamma_max=0.05, phi=1.5, k=0.9, tau=0.5, n_max=0.3, q_max=2)
 STEPS = 4
-
-
-class Killed(Exception):
-    """Stands for a process that was ended from outside."""
 
 
 def quick(**changes: Any) -> ShrinkSettings:
@@ -94,15 +91,3 @@ def shrunk(
     supernet = tiny_supernet()
     arguments = {"resolution": SIZE, "device": DEVICE, "seed": 3} | changes
     return supernet, shrink(supernet, settings or quick(), loop or tiny_loop(), **arguments)
-
-
-def states(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of weights and buffers."""
-    return {key: value.clone() for key, value in module.state_dict().items()}
-
-
-def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
-    """Bit-equal."""
-    assert one.keys() == other.keys()
-    different = [key for key in one if not torch.equal(one[key], other[key])]
-    assert not different, different

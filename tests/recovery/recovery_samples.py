@@ -2,7 +2,6 @@
 
 import copy
 from collections import OrderedDict
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 from distilnas.data import Augmentation, ImageSet, Preprocessing
 from distilnas.recovery import Lesson, RecoverySettings
 from distilnas.runtime.device import Device
-from distilnas.runtime.progress import SilentProgress, Task
+from distilnas.runtime.progress import SilentProgress
 from distilnas.training import OptimSettings
 
 PREPROCESSING = Preprocessing(resolution=16)
@@ -30,25 +29,6 @@ SETTINGS = RecoverySettings(
     frozen_norm=0.3,
     ema=0.9,
 )
-
-
-class Killed(Exception):
-    """Stands for a process that was ended from outside."""
-
-
-class KillingProgress(SilentProgress):
-    """Ends the process when step ``after`` + 1 is reported."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def task(self, name: str, total: int, done: int = 0) -> AbstractContextManager[Task]:
-        return nullcontext(self)  # type: ignore[arg-type]
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
 
 
 def images(number: int = 26, seed: int = 0, classes: tuple[str, ...] = ("a", "b", "c")) -> ImageSet:

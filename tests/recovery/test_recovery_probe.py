@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recovery_samples import SETTINGS, Killed, KillingProgress, assert_same, images, lesson, student
+from killing import Killed, KillingProgress
+from recovery_samples import SETTINGS, assert_same, images, lesson, student
 
 from distilnas.data import Augmentation
 from distilnas.errors import UsageError

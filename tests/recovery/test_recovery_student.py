@@ -7,18 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from recovery_samples import (
-    DEVICE,
-    PREPROCESSING,
-    SETTINGS,
-    Killed,
-    KillingProgress,
-    assert_same,
-    images,
-    lesson,
-    student,
-    teacher,
-)
+from killing import Killed, KillingProgress
+from recovery_samples import DEVICE, PREPROCESSING, SETTINGS, assert_same, images, lesson, student, teacher
 from torch import nn
 from torch.nn import functional as F
 

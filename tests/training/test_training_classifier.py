@@ -1,6 +1,5 @@
 """Training a classifier: exact resume with every source of randomness, mixing, averages, settings."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from killing import Killed, KillingProgress
 from torch import nn
 
 from distilnas.data import Augmentation, ImageSet, Preprocessing, eval_transform, make_loader
 from distilnas.errors import UsageError
 from distilnas.runtime.device import Device
-from distilnas.runtime.progress import SilentProgress, Task
+from distilnas.runtime.progress import SilentProgress
 from distilnas.training import ClassifierSettings, OptimSettings, Trained, accuracy, train_classifier
 
 PREPROCESSING = Preprocessing(resolution=16)
@@ -29,25 +29,6 @@ EVERYTHING = ClassifierSettings(
     ema=0.9,
     clip_grad=1.0,
 )
-
-
-class Killed(Exception):
-    """Stands for a process that was ended from outside."""
-
-
-class KillingProgress(SilentProgress):
-    """Ends the process when step ``after`` + 1 is reported."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def task(self, name: str, total: int, done: int = 0) -> AbstractContextManager[Task]:
-        return nullcontext(self)  # type: ignore[arg-type]
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
 
 
 def _images(number: int = 12, seed: int = 0) -> ImageSet:

@@ -6,16 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from killing import Killed
 from torch import Tensor
 
 from distilnas.errors import UsageError
 from distilnas.runtime.checkpoints import load_tree
 from distilnas.runtime.progress import SilentProgress
 from distilnas.training import Loop
-
-
-class Killed(Exception):
-    """Stands for a process that was ended from outside."""
 
 
 class Adder:
