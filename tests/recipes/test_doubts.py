@@ -65,11 +65,12 @@ def test_the_majority_level(top1: float, images: int, doubted: bool):
 def test_a_test_that_did_not_note_its_majority_is_not_doubted():
     assert not doubts.of_student({"top1": 0.0, "images": 10})
     assert not doubts.of_teacher({"val_top1": 0.0, "blocks": []})
+    assert not doubts.of_features({"blocks": []})
 
 
 def test_small_features_one_architecture_and_unused_budgets():
     block = {"block": 4, "height": 2, "width": 2}
-    (text,) = doubts.of_teacher({"blocks": [{"block": 3, "height": 4, "width": 4}, block]})
+    (text,) = doubts.of_features({"blocks": [{"block": 3, "height": 4, "width": 4}, block]})
     assert "2 x 2 pixels after block 4" in text
     assert "one architecture only" in doubts.of_space(1)[0]
     assert not doubts.of_space(2)

@@ -12,25 +12,29 @@ _USED = 0.7
 
 
 def of_teacher(teacher: Mapping[str, Any]) -> list[str]:
-    """Of a teacher as its step describes it: what it reaches on the validation images, and the size of its features."""
-    found = []
-    if "val_majority" in teacher:
-        found = at_majority(
-            "the teacher",
-            teacher["val_top1"],
-            majority=teacher["val_majority"],
-            images=teacher["val_images"],
-            advice="A student can learn nothing of it: train it longer (teacher.fit), or name another one.",
-        )
+    """Of a teacher as its step describes it: what it reaches on the validation images."""
+    if "val_majority" not in teacher:
+        return []
+    return at_majority(
+        "the teacher",
+        teacher["val_top1"],
+        majority=teacher["val_majority"],
+        images=teacher["val_images"],
+        advice="A student can learn nothing of it: train it longer (teacher.fit), or name another one.",
+    )
+
+
+def of_features(teacher: Mapping[str, Any]) -> list[str]:
+    """Of the features of a teacher that a search for kernels is to imitate."""
     small = [block for block in teacher["blocks"] if max(block["height"], block["width"]) <= _SMALL_SIDE]
-    if small:
-        first = small[0]
-        found.append(
-            f"the teacher's features are {first['height']} x {first['width']} pixels after block {first['block']}: "
-            "kernels hardly differ there, and ratings say little. Use larger images (data.resolution), or a teacher "
-            "that halves them less often."
-        )
-    return found
+    if not small:
+        return []
+    first = small[0]
+    return [
+        f"the teacher's features are {first['height']} x {first['width']} pixels after block {first['block']}: kernels "
+        "hardly differ there, and ratings say little. Use larger images (data.resolution), or a teacher that halves "
+        "them less often."
+    ]
 
 
 def of_space(num_architectures: int) -> list[str]:

@@ -99,6 +99,7 @@ def finish(job: DnaJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         "additivity": results["additivity"],
         "warnings": [
             *doubts.of_teacher(teacher),
+            *doubts.of_features(teacher),
             *doubts.of_space(int(results["space"]["num_architectures"])),
             *doubts.of_choice(solution, results["additivity"]),
             *doubts.of_student(results["evaluate"]),

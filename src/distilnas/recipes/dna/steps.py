@@ -60,7 +60,7 @@ class Space(Step[DnaJob, SearchSpace]):
 
     def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
         space = resolve_space(job.settings.space, job.result(TEACHER)["partition"])
-        for text in doubts.of_space(space.num_architectures):
+        for text in (*doubts.of_features(job.result(TEACHER)), *doubts.of_space(space.num_architectures)):
             job.progress.message(f"mind: {text}")
         write_json(folder / "space.json", space.to_dict())
         return {

@@ -102,6 +102,7 @@ def finish(job: DnadJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         },
         "warnings": [
             *(doubts.of_teacher(results["teacher"]) if "teacher" in results else ()),
+            *(doubts.of_features(results["teacher"]) if "teacher" in results else ()),
             *doubts.of_space(int(search["num_genotypes"])),
             *doubts.of_student(results["evaluate"]),
         ],
