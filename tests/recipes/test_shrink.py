@@ -16,6 +16,7 @@ from distilnas.errors import InfeasibleError, UsageError
 from distilnas.networks import load_student
 from distilnas.recipes.catalogue import run_recipe
 from distilnas.recipes.shrink.easy import budgets_of
+from distilnas.recipes.shrink.steps import _no_worse
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,11 @@ def test_budgets_of_a_command_line() -> None:
     )
     with pytest.raises(UsageError, match="as many limits"):
         budgets_of({"macs": "75%,50%,25%", "params": "2M,1M"})
+
+
+def test_a_recovery_counts_by_what_people_want() -> None:
+    """Top-1 where labels are known, though the student left its teacher for it; else nearness to the teacher."""
+    assert _no_worse({"val_top1": 78.8, "val_kl": 0.06}, {"val_top1": 82.0, "val_kl": 0.085})
+    assert not _no_worse({"val_top1": 78.8, "val_kl": 0.06}, {"val_top1": 75.0, "val_kl": 0.05})
+    assert _no_worse({"val_kl": 0.06}, {"val_kl": 0.05})
+    assert not _no_worse({"val_kl": 0.06}, {"val_kl": 0.085})

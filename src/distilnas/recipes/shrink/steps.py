@@ -149,9 +149,11 @@ class Recover(Step[ShrinkJob, None]):
         )
         found = recover(student, lesson, job.settings.recovery, fit_epochs=float(fit.epochs) if fit else _FIT_ELSEWHERE)
         after = found.log.epochs[-1]
-        helped = after["val_kl"] < found.before["val_kl"]
+        helped = _no_worse(found.before, after)
         if not helped:
-            job.progress.message("  mind: the recovery took the student away from its teacher, so it stays untrained")
+            job.progress.message(
+                "  mind: the student is worse on held-out images after its recovery: it stays untrained"
+            )
         kept: Any = found.model if helped else load_student(job.do(self.of).folder)
         save_student(folder, kept, **_words(job))
         result = {"before": found.before, "after": after, "helped": helped, "lr": found.lr}
@@ -347,6 +349,13 @@ def _pairs(job: ShrinkJob, student: Any) -> tuple[tuple[str, str], ...]:
     taps = {tap["path"] for tap in job.result(TEACHER)["partition"]["taps"]}
     borders = student.parent.borders
     return tuple((f"blocks.{i}", border.path) for i, border in enumerate(borders) if border.path in taps)
+
+
+def _no_worse(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+    """On held-out images: by top-1 where labels are known, else by the divergence from the teacher."""
+    if "val_top1" in before:
+        return after["val_top1"] >= before["val_top1"]
+    return after["val_kl"] <= before["val_kl"]
 
 
 def _kept(choice: Choice) -> list[list[int] | None]:
