@@ -209,7 +209,7 @@ def distinct_table(truth: Truth) -> str:
 
 def _cut(kept: Kept) -> str:
     seed = f", seed {kept.record['seed']}" if kept.record["seed"] else ""
-    return f"{len(kept.space.blocks)} blocks ({kept.record['teacher_top1']:.2f} %{seed})"
+    return f"{len(kept.space.body)} blocks ({kept.record['teacher_top1']:.2f} %{seed})"
 
 
 def sums_table(truth: Truth) -> str:

@@ -37,7 +37,7 @@ from distilnas.recipes.students import DATA
 from distilnas.runtime.store import Run
 from distilnas.solve import Limit, search_problem, solve, to_choice
 from distilnas.space import Architecture, Choice, SearchSpace
-from distilnas.tables import CellRatings, CostTable, RatingTable
+from distilnas.tables import CellRatings, CostTable, RatingTable, indifferent
 
 RESULTS = Path(__file__).parent / "results" / "search"
 BUDGETS = ("10M", "18M")
@@ -57,11 +57,11 @@ def distilnas(*arguments: str) -> None:
 
 def depth_table(space: SearchSpace, sign: int) -> RatingTable:
     """Every candidate rated by its depth times ``sign``: the solver then finds the shallowest (1) or deepest (-1)."""
-    blocks = []
-    for block in space.blocks:
+    alike, blocks = indifferent(space), []
+    for block in space.body:
         ratings = [np.full(cell.shape, float(sign * cell.depth)) for cell in block.cells]
         blocks.append(tuple(CellRatings(mean=r, stderr=0 * r, batches=r[None]) for r in ratings))
-    return RatingTable(space=space.fingerprint, metric="depth", num_images=0, cells=tuple(blocks))
+    return replace(alike, metric="depth", cells=(*blocks, *alike.cells[len(blocks) :]))
 
 
 def solved(space: SearchSpace, table: RatingTable, costs: CostTable, limits: tuple[Limit, ...]) -> Architecture:
