@@ -31,8 +31,19 @@ def random_problem(
             cells.append(CellCandidates(name=f"c{c}", width=int(rng.integers(1, 4)) * 8, ratings=ratings, costs=costs))
         blocks.append(BlockCandidates(name=f"b{b}", in_widths=in_widths, cells=tuple(cells)))
         in_widths = tuple(int(w) for w in rng.permutation(sorted({cell.width for cell in cells})))
-    tail = {"macs": {w: int(rng.integers(0, 5)) for w in in_widths}} if rng.random() < 0.5 else {}
-    return SearchProblem(blocks=tuple(blocks), tail_costs=tail)
+    if rng.random() < 0.5:
+        blocks.append(last_block(in_widths, {"macs": [int(rng.integers(0, 5)) for _ in in_widths]}, list(costs)))
+    return SearchProblem(blocks=tuple(blocks))
+
+
+def last_block(in_widths: tuple[int, ...], costs: dict[str, list[int]], names: list[str]) -> BlockCandidates:
+    """A head: one candidate with a rating of 0, whose ``costs`` depend on what comes in; other ``names`` cost 0."""
+    tables = {name: np.array(costs.get(name, [0] * len(in_widths)))[:, None] for name in names}
+    return BlockCandidates(
+        name="head",
+        in_widths=in_widths,
+        cells=(CellCandidates(name="head", width=1, ratings=np.zeros(1), costs=tables),),
+    )
 
 
 def random_limits(rng: np.random.Generator, problem: SearchProblem, table: list | None = None) -> list[Limit]:
@@ -64,8 +75,6 @@ def architectures(problem: SearchProblem) -> list[tuple[float, dict, tuple[Posit
             for name in costs:
                 costs[name] += cell.costs[name][block.in_widths.index(width)][position.candidate].item()
             width = cell.width
-        for name, tail in problem.tail_costs.items():
-            costs[name] += tail[width]
         table.append((rating, costs, positions))
     return table
 

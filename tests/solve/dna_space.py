@@ -1,6 +1,7 @@
 """Search problems of the size and shape of DNA's: MBConv costs by formula, ratings that fall with cost, plus noise."""
 
 import numpy as np
+from brute_force import last_block
 
 from distilnas.solve import BlockCandidates, CellCandidates, SearchProblem
 
@@ -33,8 +34,8 @@ def dna_problem(
             made.append(_cell(rng, f"{width}x{layers}", in_widths, width, layers, side, stride, levels))
         blocks.append(BlockCandidates(name=f"block{i + 1}", in_widths=in_widths, cells=tuple(made)))
         in_widths = blocks[-1].out_widths
-    tail = {"macs": {w: w * 1280 * 49 for w in in_widths}, "params": {w: w * 1280 + 1_281_000 for w in in_widths}}
-    return SearchProblem(blocks=tuple(blocks), tail_costs=tail)
+    head = {"macs": [w * 1280 * 49 for w in in_widths], "params": [w * 1280 + 1_281_000 for w in in_widths]}
+    return SearchProblem(blocks=(*blocks, last_block(in_widths, head, list(head))))
 
 
 def _cell(rng, name, in_widths, width, layers, side, stride, levels) -> CellCandidates:

@@ -86,7 +86,6 @@ def test_equal_ratings_everywhere_give_the_cheapest():
             )
             for b in problem.blocks
         ),
-        tail_costs=problem.tail_costs,
     )
     cheapest = solve(flat, [Limit(cost="macs", max=10**12)])[0].costs["macs"]
     assert solve(flat, [Limit(cost="macs", max=cheapest)])[0].costs["macs"] == cheapest

@@ -48,8 +48,6 @@ def test_nan_rating_names_block_and_cell():
             lambda: SearchProblem(blocks=(block(cell(), CellCandidates(name="d", width=8, ratings=np.zeros(1))),)),
             "same",
         ),
-        (lambda: SearchProblem(blocks=(block(cell()),), tail_costs={"macs": {9: 1}}), "every last width"),
-        (lambda: SearchProblem(blocks=(block(cell()),), tail_costs={"mac": {8: 1}}), "did you mean 'macs'"),
         (lambda: SearchProblem(blocks=(block(cell(macs=((2**53, 0),))),)), "larger unit"),
         (lambda: Limit(cost="macs"), "needs a finite max"),
         (lambda: Limit(cost="macs", max=1, min=2), "min <= max"),

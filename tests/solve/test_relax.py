@@ -41,5 +41,5 @@ def test_equals_the_plain_search_and_is_tried_for_ranges_only():
         assert np.array_equal(relaxed.values, plain.values)
         assert np.array_equal(relaxed.numbers, plain.numbers)
         upper = build_chain(problem, [Limit(cost=limit.cost, max=limit.max)])
-        assert len(upper.exits) == 2  # goal and one load: nothing to oppose
+        assert upper.rows == 2  # goal and one load: nothing to oppose
         assert not _opposed(upper)

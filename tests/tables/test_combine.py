@@ -6,7 +6,7 @@ import pytest
 from distilnas.errors import UsageError
 from distilnas.space import Candidate
 from distilnas.tables import CellRatings, RatingTable, unrated
-from distilnas.tables.combine import COMBINATIONS, scaled
+from distilnas.tables.combine import scaled, spread_weights
 
 RNG = np.random.default_rng(2)
 
@@ -39,10 +39,8 @@ def test_settings_tell_the_product_of_weights() -> None:
     assert scaled(scaled(TABLE, [2, 3]), [0.5, 1]).settings == {"x": 1, "block_weights": [1.0, 3.0]}
 
 
-def test_the_rules() -> None:
-    """Equal weights leave the table; spread weights give each block's candidates, over all cells, deviation 1."""
-    np.testing.assert_array_equal(COMBINATIONS["sum"](TABLE), [1, 1])
-    even = scaled(TABLE, COMBINATIONS["z"](TABLE))
+def test_spread_weights_give_each_blocks_candidates_over_all_cells_deviation_1() -> None:
+    even = scaled(TABLE, spread_weights(TABLE))
     for block in even.body:
         assert np.concatenate([cell.mean.ravel() for cell in block]).std() == pytest.approx(1)
 
@@ -51,7 +49,7 @@ def test_a_block_of_equal_ratings_has_no_spread() -> None:
     flat = CellRatings(mean=np.ones(2), stderr=np.ones(2), batches=np.ones((4, 2)))
     table = RatingTable(space="s", metric="m", num_images=8, cells=((_cell(3),), (flat,), HEAD))
     with pytest.raises(UsageError, match="ratings of block 2 are all equal"):
-        COMBINATIONS["z"](table)
+        spread_weights(table)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1, 2, 3], [1, -1], [0, 0], [1, np.nan], [[1, 2]]])

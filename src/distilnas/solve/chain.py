@@ -40,12 +40,16 @@ class ChainCell:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chain:
-    """The integer problem; ``states[i]`` is the number of states before block i, ``exits`` is (1 + m, states[-1])."""
+    """The integer problem; ``states[i]`` is the number of states before block i."""
 
     blocks: tuple[tuple[ChainCell, ...], ...]
     states: tuple[int, ...]
-    exits: np.ndarray
     limits: np.ndarray  # (m,) float64, upper, integer values
+
+    @property
+    def rows(self) -> int:
+        """1 + m: the goal and the loads."""
+        return 1 + len(self.limits)
 
     def with_row(self, indicators: Sequence[np.ndarray], limit: int) -> "Chain":
         """One more load: ``indicators[i]`` (n_candidates of block i,) does not depend on the incoming width."""
@@ -53,25 +57,23 @@ class Chain:
             tuple(replace(c, values=(*c.values, row[None, c.first : c.first + c.values[0].shape[1]])) for c in block)
             for block, row in zip(self.blocks, indicators, strict=True)
         )
-        exits = np.vstack([self.exits, np.zeros(self.exits.shape[1])])
-        return Chain(blocks=blocks, states=self.states, exits=exits, limits=np.append(self.limits, float(limit)))
+        return replace(self, blocks=blocks, limits=np.append(self.limits, float(limit)))
 
     def without_row(self, row: int) -> "Chain":
         """The chain without load ``row`` (from 1) and its limit."""
         blocks = tuple(
             tuple(replace(c, values=(*c.values[:row], *c.values[row + 1 :])) for c in block) for block in self.blocks
         )
-        exits, limits = np.delete(self.exits, row, axis=0), np.delete(self.limits, row - 1)
-        return Chain(blocks=blocks, states=self.states, exits=exits, limits=limits)
+        return replace(self, blocks=blocks, limits=np.delete(self.limits, row - 1))
 
     def sums(self, numbers: Sequence[int]) -> np.ndarray:
         """(1 + m,) goal and loads of the path that takes candidate ``numbers[i]`` of block i."""
-        total, state = np.zeros(len(self.exits)), 0
+        total, state = np.zeros(self.rows), 0
         for block, number in zip(self.blocks, numbers, strict=True):
             cell = next(c for c in reversed(block) if c.first <= number)
             total += [table[min(state, len(table) - 1), number - cell.first] for table in cell.values]
             state = cell.head
-        return total + self.exits[:, state]
+        return total
 
 
 def one_sided(limits: Sequence[Limit]) -> list[Limit]:
@@ -99,12 +101,10 @@ def build_chain(problem: SearchProblem, limits: Sequence[Limit], goal: Measure |
     last_widths = problem.blocks[-1].out_widths
     out_states.append({w: s for s, w in enumerate(last_widths)})
     blocks = tuple(_block(b, heads, measures, exponents) for b, heads in zip(problem.blocks, out_states, strict=True))
-    exits = np.array([_exit_row(problem, m, e, last_widths) for m, e in zip(measures, exponents, strict=True)])
     bounds = [_limit_on_grid(side, e) for side, e in zip(sides, exponents[1:], strict=True)]
     chain = Chain(
         blocks=blocks,
         states=(*(len(b.in_widths) for b in problem.blocks), len(last_widths)),
-        exits=exits.astype(np.float64),
         limits=np.array(bounds, dtype=np.float64),
     )
     return _clip_limits(chain)
@@ -153,11 +153,6 @@ def _block(
     return tuple(cells)
 
 
-def _exit_row(problem: SearchProblem, measure: Measure, exponent: int | None, widths: Sequence[int]) -> np.ndarray:
-    tail = problem.tail_costs.get(measure.cost, {}) if measure.cost is not None else {}
-    return _on_grid(np.array([tail.get(width, 0) for width in widths]), exponent, measure.sign)
-
-
 def _limit_on_grid(limit: Limit, exponent: int | None) -> float:
     """The largest grid integer that keeps a one-sided limit (on the negated cost when it is a lower one)."""
     end = limit.max if limit.max is not None else -limit.min  # type: ignore[operator]
@@ -172,6 +167,5 @@ def _clip_limits(chain: Chain) -> Chain:
     for row, limit in enumerate(chain.limits, start=1):
         lows = [min(int(cell.values[row].min()) for cell in block) for block in chain.blocks]
         highs = [max(int(cell.values[row].max()) for cell in block) for block in chain.blocks]
-        low, high = sum(lows) + chain.exits[row].min(), sum(highs) + chain.exits[row].max()
-        limits.append(min(max(limit, low - 1), high))
+        limits.append(min(max(limit, sum(lows) - 1), sum(highs)))
     return replace(chain, limits=np.array(limits, dtype=np.float64))

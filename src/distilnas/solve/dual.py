@@ -74,7 +74,7 @@ def _evaluate(trellis: Trellis, multipliers: np.ndarray, planes: Planes) -> Pric
 def _spread(trellis: Trellis) -> np.ndarray:
     """(1 + m,) by how much the goal and the loads of paths may differ; at least 1."""
     ranges = [arcs.values.max(axis=1) - arcs.values.min(axis=1) for arcs in trellis.blocks]
-    return np.maximum(1.0, np.sum(ranges, axis=0) + np.ptp(trellis.exits, axis=1))
+    return np.maximum(1.0, np.sum(ranges, axis=0))
 
 
 def _propose(planes: Planes, limits: np.ndarray, scale: np.ndarray, box: float) -> tuple[np.ndarray, float]:

@@ -100,10 +100,10 @@ def _weights(trellis: Trellis, slope: float) -> np.ndarray:
     """The slope as price of the cost, with the best prices for the other loads beside it."""
     if len(trellis.limits) == 1 or any(not len(arcs.tail) for arcs in trellis.blocks):
         return np.concatenate([[1.0, slope], np.zeros(len(trellis.limits) - 1)])
-    mix = np.delete(np.eye(len(trellis.exits)), 1, axis=0)
+    mix = np.delete(np.eye(trellis.rows), 1, axis=0)
     mix[0, 1] = slope
     blocks = tuple(replace(arcs, values=mix @ arcs.values) for arcs in trellis.blocks)
-    mixed = replace(trellis, blocks=blocks, exits=mix @ trellis.exits, limits=trellis.limits[1:])
+    mixed = replace(trellis, blocks=blocks, limits=trellis.limits[1:])
     return np.concatenate([[1.0, slope], best_prices(mixed).multipliers])
 
 
@@ -113,11 +113,11 @@ def _with_cost_limit(trellis: Trellis, limit: float) -> Trellis:
 
 def _cost_first(trellis: Trellis) -> Trellis:
     """The trellis with goal and cost exchanged, the rating unlimited."""
-    order = np.arange(len(trellis.exits))
+    order = np.arange(trellis.rows)
     order[:2] = 1, 0
     blocks = tuple(replace(arcs, values=arcs.values[order]) for arcs in trellis.blocks)
     limits = np.append(trellis.ceiling(), trellis.limits[1:])
-    return replace(trellis, blocks=blocks, exits=trellis.exits[order], limits=limits)
+    return replace(trellis, blocks=blocks, limits=limits)
 
 
 def _swapped(found: Found) -> Found:

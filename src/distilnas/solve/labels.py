@@ -61,8 +61,8 @@ def within(trellis: Trellis, guard: Guard) -> Trellis:
 def enumerate_paths(trellis: Trellis, guard: Guard, k: int, deadline: float | None = None) -> Labels:
     """Complete paths that pass the guard, of each final state those that fewer than ``k`` dominate.
 
-    So the k best paths in the order (goal, loads, numbers) that pass the guard are among them. The values include the
-    exits. Raises `OutOfTimeError` when ``time.perf_counter()`` passes ``deadline``.
+    So the k best paths in the order (goal, loads, numbers) that pass the guard are among them. Raises
+    `OutOfTimeError` when ``time.perf_counter()`` passes ``deadline``.
     """
     priced, ahead = price(trellis, guard.weights)
     ends_ahead = [price(trellis, row)[1] for row in np.eye(len(guard.ends))]
@@ -75,12 +75,7 @@ def enumerate_paths(trellis: Trellis, guard: Guard, k: int, deadline: float | No
     for i, arcs in enumerate(trellis.blocks):
         rests = np.array([row[i + 1] for row in ends_ahead])
         labels = _extend(labels, arcs, priced[i] + ahead[i + 1][arcs.head], rests, guard, k, deadline)
-    return Labels(
-        values=labels.values + trellis.exits[:, labels.state],
-        state=labels.state,
-        rank=labels.rank,
-        numbers=labels.numbers,
-    )
+    return labels
 
 
 def _extend(

@@ -81,11 +81,10 @@ def _flow(problem: SearchProblem, columns: tuple[np.ndarray, ...]) -> LinearCons
 
 def _limit(problem: SearchProblem, columns: tuple[np.ndarray, ...], limit: Limit) -> LinearConstraint:
     """The limited sum, scaled so that its largest entry is 1."""
-    row, tail, last = [], problem.tail_costs.get(limit.cost, {}), len(problem.blocks) - 1
-    for i, width_in, width_out, c, j in zip(*columns, strict=True):
+    row = []
+    for i, width_in, _, c, j in zip(*columns, strict=True):
         block = problem.blocks[i]
-        value = float(block.cells[c].costs[limit.cost][block.in_widths.index(int(width_in)), j])
-        row.append(value + (float(tail.get(int(width_out), 0)) if i == last else 0.0))
+        row.append(float(block.cells[c].costs[limit.cost][block.in_widths.index(int(width_in)), j]))
     values = np.array(row)
     scale = max(1e-300, np.abs(values).max())
     low = -np.inf if limit.min is None else limit.min / scale

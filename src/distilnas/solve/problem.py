@@ -98,13 +98,9 @@ class BlockCandidates:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SearchProblem:
-    """A chain of blocks, and ``tail_costs[cost][width]``: what is added after a last block of that width (the head).
-
-    A tail may be left out for a cost (nothing is added); one that is given names every width of the last block.
-    """
+    """A chain of blocks, all of which cost the same things."""
 
     blocks: tuple[BlockCandidates, ...]
-    tail_costs: Mapping[str, Mapping[int, Number]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple(self.blocks))
@@ -128,12 +124,6 @@ class SearchProblem:
                         f"all cells must have the same costs, {sorted(self.cost_names)}; block {block.name!r}, "
                         f"cell {cell.name!r} has {sorted(cell.costs)}."
                     )
-        for cost, tail in self.tail_costs.items():
-            self.check_cost(cost)
-            if missing := set(self.blocks[-1].out_widths) - set(tail):
-                raise UsageError(f"tail_costs[{cost!r}] must cover every last width; missing: {sorted(missing)}.")
-            if not all(math.isfinite(value) for value in tail.values()):
-                raise UsageError(f"tail_costs[{cost!r}] must be finite; got {dict(tail)}.")
         for cost in self.cost_names:
             if self.is_integer(cost) and self.magnitude(cost) >= _EXACT:
                 raise UsageError(
@@ -158,15 +148,12 @@ class SearchProblem:
 
     def is_integer(self, cost: str) -> bool:
         """Whether all values of ``cost`` are integers, so that sums and limits are exact."""
-        tables = all(cell.costs[cost].dtype.kind in "iu" for block in self.blocks for cell in block.cells)
-        return tables and all(isinstance(value, int | np.integer) for value in self.tail_costs.get(cost, {}).values())
+        return all(cell.costs[cost].dtype.kind in "iu" for block in self.blocks for cell in block.cells)
 
     def magnitude(self, cost: str | None) -> float:
         """An upper bound of the absolute cost (``None``: rating) of any partial architecture."""
         tables = [[cell.ratings if cost is None else cell.costs[cost] for cell in b.cells] for b in self.blocks]
-        tail = self.tail_costs.get(cost, {}).values() if cost is not None else ()
-        largest = [max(max(-float(t.min()), float(t.max()), 0.0) for t in block) for block in tables]
-        return sum(largest) + max((abs(float(value)) for value in tail), default=0.0)
+        return sum(max(max(-float(t.min()), float(t.max()), 0.0) for t in block) for block in tables)
 
     def evaluate(self, positions: Sequence[Position]) -> tuple[float, dict[str, Number]]:
         """Rating and costs of one architecture: ``math.fsum`` of the blocks' values (exact sums of integers)."""
@@ -177,8 +164,6 @@ class SearchProblem:
             for cost, values in cell.costs.items():
                 parts[cost].append(values[row, candidate].item())
             width = cell.width
-        for cost, tail in self.tail_costs.items():
-            parts[cost].append(tail[width])
         return math.fsum(ratings), {c: int(sum(p)) if self._integer[c] else math.fsum(p) for c, p in parts.items()}
 
     @cached_property

@@ -71,7 +71,7 @@ def make_offers(chain: Chain, weights: np.ndarray) -> Offers:
     """One pass over all tables of the chain."""
     totals = [[_weighted(cell, n, weights) for cell in block] for block, n in _with_states(chain)]
     least = [[table.min(axis=1) for table in block] for block in totals]
-    ahead = [weights @ chain.exits]
+    ahead = [np.zeros(chain.states[-1])]
     for block, mins in zip(reversed(chain.blocks), reversed(least), strict=True):
         onward = [low + ahead[0][cell.head] for cell, low in zip(block, mins, strict=True)]
         ahead.insert(0, np.min(onward, axis=0))
@@ -102,7 +102,7 @@ def _size(cell: ChainCell) -> int:
 
 def _ceiling(chain: Chain) -> float:
     """A goal that no path exceeds."""
-    return sum(max(float(c.values[0].max()) for c in block) for block in chain.blocks) + float(chain.exits[0].max())
+    return sum(max(float(c.values[0].max()) for c in block) for block in chain.blocks)
 
 
 def _spread_out(size: int, count: int) -> np.ndarray:

@@ -48,7 +48,7 @@ def _keeping(chain: Chain, found: Found, k: int, whole: bool) -> Found | None:
 
     It is when it ended because there are no more paths (``whole``), or when its last path is worse.
     """
-    values = np.array([chain.sums(numbers) for numbers in found.numbers]).reshape(len(found), len(chain.exits))
+    values = np.array([chain.sums(numbers) for numbers in found.numbers]).reshape(len(found), chain.rows)
     kept = np.flatnonzero((values[:, 1:] <= chain.limits).all(axis=1))
     order = kept[np.lexsort((*found.numbers[kept].T[::-1], *values[kept].T[::-1]))][:k]
     if not whole and (len(order) < k or values[order[-1], 0] >= values[-1, 0]):
@@ -58,11 +58,10 @@ def _keeping(chain: Chain, found: Found, k: int, whole: bool) -> Found | None:
 
 def _opposed(chain: Chain) -> list[tuple[int, int]]:
     """Pairs of loads (rows from 1) of which one is the negation of the other."""
-    rows = range(1, len(chain.exits))
+    rows = range(1, chain.rows)
     cells = [cell for block in chain.blocks for cell in block]
 
     def negated(i: int, j: int) -> bool:
-        exits = np.array_equal(chain.exits[i], -chain.exits[j])
-        return exits and all(np.array_equal(cell.values[i], -cell.values[j]) for cell in cells)
+        return all(np.array_equal(cell.values[i], -cell.values[j]) for cell in cells)
 
     return [(i, j) for i in rows for j in rows if i < j and negated(i, j)]

@@ -67,7 +67,7 @@ def search_trellis(
 ) -> Found:
     """The k best paths of a trellis among those with goals up to ``cutoff``; see `search_chain`."""
     cutoff = min(cutoff, trellis.ceiling())
-    if np.isneginf(cutoff) or np.isinf(price(trellis, np.eye(len(trellis.exits))[0])[1][0][0]):
+    if np.isneginf(cutoff) or np.isinf(price(trellis, np.eye(trellis.rows)[0])[1][0][0]):
         return _found(trellis, None, k)
     prices = best_prices(trellis, planes, enough=cutoff + 1)
     trellis = within(trellis, guard_of(trellis, prices.weights, cutoff, cutoff))
@@ -104,7 +104,7 @@ def _first_width(trellis: Trellis, prices: Prices) -> float:
 def _found(trellis: Trellis, labels: Labels | None, k: int) -> Found:
     """The first ``k`` labels in order, as proved."""
     if labels is None:
-        values = np.empty((0, len(trellis.exits)))
+        values = np.empty((0, trellis.rows))
         numbers = np.empty((0, len(trellis.blocks)), dtype=np.int64)
         return Found(values=values, numbers=numbers, proved=True, bound=np.inf)
     order = np.lexsort((labels.rank, *labels.values[::-1]))[:k]

@@ -35,8 +35,12 @@ class Trellis:
 
     blocks: tuple[Arcs, ...]
     states: tuple[int, ...]
-    exits: np.ndarray  # (1 + m, states[-1])
     limits: np.ndarray  # (m,)
+
+    @property
+    def rows(self) -> int:
+        """1 + m: the goal and the loads."""
+        return 1 + len(self.limits)
 
     @property
     def size(self) -> int:
@@ -50,11 +54,11 @@ class Trellis:
         """A goal that no path exceeds; -inf when some block has no arcs."""
         if any(not len(arcs.tail) for arcs in self.blocks):
             return -np.inf
-        return sum(float(arcs.values[0].max()) for arcs in self.blocks) + float(self.exits[0].max())
+        return sum(float(arcs.values[0].max()) for arcs in self.blocks)
 
     def tolerance(self, weights: np.ndarray) -> float:
         """More than rounding can change in any sum weighted with ``weights`` (1 + m,)."""
-        largest = np.abs(self.exits).max(axis=1) + np.append(0.0, np.abs(self.limits))
+        largest = np.append(0.0, np.abs(self.limits))
         for arcs in self.blocks:
             if arcs.values.shape[1]:
                 largest = largest + np.maximum(arcs.values.max(axis=1), -arcs.values.min(axis=1)).clip(0)
@@ -72,7 +76,7 @@ def gather(chain: Chain, picks: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]
         order = np.lexsort((number, tail))
         assert tail.size == 0 or tail.max() < chain.states[i]
         blocks.append(Arcs(tail=tail, head=head, number=number, values=values).take(order))
-    return Trellis(blocks=tuple(blocks), states=chain.states, exits=chain.exits, limits=chain.limits)
+    return Trellis(blocks=tuple(blocks), states=chain.states, limits=chain.limits)
 
 
 def drop_dominated(trellis: Trellis, k: int) -> Trellis:
@@ -85,7 +89,7 @@ def price(trellis: Trellis, weights: np.ndarray) -> tuple[list[np.ndarray], list
 
     Returns ``priced[i]`` (arcs of block i,) and ``ahead[i]`` (states before block i,), ``ahead[-1]`` after the last.
     """
-    ahead = [weights @ trellis.exits]
+    ahead = [np.zeros(trellis.states[-1])]
     priced = [weights @ arcs.values for arcs in trellis.blocks]
     for i in range(len(trellis.blocks) - 1, -1, -1):
         arcs = trellis.blocks[i]
@@ -108,13 +112,13 @@ def through(trellis: Trellis, priced: Sequence[np.ndarray], ahead: Sequence[np.n
 
 def cheapest_path(trellis: Trellis, priced: Sequence[np.ndarray], ahead: Sequence[np.ndarray]) -> np.ndarray:
     """Values (1 + m,) of a path with the smallest weighted value; there must be one."""
-    state, total = 0, np.zeros(len(trellis.exits))
+    state, total = 0, np.zeros(trellis.rows)
     for i, arcs in enumerate(trellis.blocks):
         start, stop = np.searchsorted(arcs.tail, (state, state + 1))
         best = start + int(np.argmin(priced[i][start:stop] + ahead[i + 1][arcs.head[start:stop]]))
         total += arcs.values[:, best]
         state = int(arcs.head[best])
-    return total + trellis.exits[:, state]
+    return total
 
 
 def _values(tables: Sequence[np.ndarray], states: np.ndarray, candidates: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 A weighted table is a rating table like any other, so that solver, tie test and report work on it unchanged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,11 +38,6 @@ def scaled(table: RatingTable, weights: Sequence[float] | np.ndarray) -> RatingT
     return replace(table, cells=(*cells, table.cells[-1]), settings=settings)
 
 
-def equal_weights(table: RatingTable) -> np.ndarray:
-    """The plain sum (DNA, equation 8)."""
-    return np.ones(len(table.body))
-
-
 def spread_weights(table: RatingTable) -> np.ndarray:
     """One over the standard deviation of a block's ratings over its candidates: sums z-scores, but for a constant.
 
@@ -55,6 +50,3 @@ def spread_weights(table: RatingTable) -> np.ndarray:
             "spread. Combine them as a plain sum."
         )
     return 1 / spreads
-
-
-COMBINATIONS: dict[str, Callable[[RatingTable], np.ndarray]] = {"sum": equal_weights, "z": spread_weights}
