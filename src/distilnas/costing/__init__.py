@@ -1,7 +1,6 @@
 """Measures of networks, and cost tables of search spaces."""
 
 from distilnas.costing.counters import Counts, count, count_params
-from distilnas.costing.latency import Latency, measure_latency
 from distilnas.costing.measures import EXACT, MEASURES, Measure, Part
 from distilnas.costing.profiles import Profile, profile
 from distilnas.costing.scaling import Scaled, scale_to
@@ -11,7 +10,6 @@ __all__ = [
     "EXACT",
     "MEASURES",
     "Counts",
-    "Latency",
     "Measure",
     "Part",
     "Profile",
@@ -19,7 +17,6 @@ __all__ = [
     "cost_table",
     "count",
     "count_params",
-    "measure_latency",
     "profile",
     "scale_to",
 ]
