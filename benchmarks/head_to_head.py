@@ -338,8 +338,8 @@ def ours(settings: ShrinkSettings, folder: Path, results: Path, shares: Sequence
     summary = run_shrink(settings, folder)
     teacher = summary["teacher"]
     for share, row in zip(shares, summary["students"], strict=True):
-        step = json.loads(next(folder.glob(f"students/macs-{share:g}pct/recover/*/step.json")).read_text())
-        history = json.loads(next(folder.glob(f"students/macs-{share:g}pct/recover/*/history.json")).read_text())
+        step = json.loads(next(folder.glob(f"students/macs-{share:g}pct/recover/step.json")).read_text())
+        history = json.loads(next(folder.glob(f"students/macs-{share:g}pct/recover/history.json")).read_text())
         rounds = [{k: v for k, v in epoch.items() if k.startswith("val_")} for epoch in history["epochs"]]
         record = {
             "arm": "ours",

@@ -36,7 +36,7 @@ def test_a_library_of_other_units_is_refused(library, tmp_path):
     save_library(tmp_path / "library.npz", library)
     with pytest.raises(UsageError, match="another teacher"):
         load_library(tmp_path / "library.npz", library.units[:-1])
-    arrays, meta = read_arrays(tmp_path / "library.npz", kind="library", schema=1)
+    arrays, meta = read_arrays(tmp_path / "library.npz", kind="library", schema=2)
     arrays.pop(next(name for name in arrays if name.startswith("graft/")))
     write_arrays(tmp_path / "damaged.npz", arrays, meta)
     with pytest.raises(UsageError, match="run again"):

@@ -5,6 +5,7 @@ sequence (B, P + H W, C) holds the H x W grid row by row, after P prefix tokens 
 belong to no place in the image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,17 @@ class Layout:
             raise UsageError(f"layout {self.kind!r} of a feature is unknown: {nearest(str(self.kind), _KINDS)}")
         if not isinstance(self.prefix, int) or self.prefix < 0 or (self.prefix and self.kind != "tokens"):
             raise UsageError(f"only tokens have a prefix, a whole number from 0 up, got {self.prefix} ({self.kind}).")
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, int]:
+        """(H, W) of a feature of ``shape`` (without batch); tokens are taken for a square where they are one, else for
+        a row."""
+        if self.kind == "nchw":
+            return shape[1], shape[2]
+        if self.kind == "nhwc":
+            return shape[0], shape[1]
+        places = shape[0] - self.prefix
+        side = round(places**0.5)
+        return (side, side) if side * side == places else (places, 1)
 
     def to_map(self, output: Tensor, grid: tuple[int, int]) -> Tensor:
         """``output`` in this layout as (B, C, H, W), contiguous, on the ``grid`` (H, W); prefix tokens are left out."""

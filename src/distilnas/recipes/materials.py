@@ -113,11 +113,18 @@ class Materials:
             checkpoint_seconds=self.runtime.checkpoint_seconds,
         )
 
-    def eval_batches(self, images: ImageSet, batch_size: int = 256, *, drop_last: bool = False) -> Batches:
-        """Batches in order, as a trained network wants them."""
+    def eval_batches(
+        self,
+        images: ImageSet,
+        batch_size: int = 256,
+        *,
+        drop_last: bool = False,
+        preprocessing: Preprocessing | None = None,
+    ) -> Batches:
+        """Batches in order, as a trained network wants them; ``preprocessing``: where it is not the run's."""
         return make_loader(
             images,
-            eval_transform(self.preprocessing),
+            eval_transform(preprocessing or self.preprocessing),
             batch_size=min(batch_size, len(images)),
             seed=0,
             epoch=0,
@@ -130,9 +137,9 @@ class Materials:
         """Top-1 in percent."""
         return accuracy(self.device.module(model), self.eval_batches(images), self.device)
 
-    def test(self, model: nn.Module, images: ImageSet) -> dict[str, Any]:
+    def test(self, model: nn.Module, images: ImageSet, *, preprocessing: Preprocessing | None = None) -> dict[str, Any]:
         """Top-1 and top-5 in percent, the number of images, and the share in percent of their most frequent class."""
-        batches = self.eval_batches(images)
+        batches = self.eval_batches(images, preprocessing=preprocessing)
         top1, top5 = accuracies(self.device.module(model), batches, self.device, ks=(1, 5))
         return {"top1": top1, "top5": top5, "images": len(images), "majority": majority(images)}
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from distilnas.costing import profile
-from distilnas.data import DataSplits
+from distilnas.data import DataSplits, Preprocessing
 from distilnas.errors import UsageError
 from distilnas.export import export_onnx
 from distilnas.files import write_bytes
@@ -192,10 +192,10 @@ class Export(Step[AnyJob, None]):
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
         for name in (STUDENT_WEIGHTS, STUDENT_CONFIG):
             write_bytes(folder / name, (job.do(self.of).folder / name).read_bytes())
-        images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation)))
-        return asdict(
-            export_onnx(load_student(folder), folder / "model.onnx", images[:32], opset=job.settings.export.opset)
-        )
+        student = load_student(folder)
+        wants = Preprocessing.from_dict(student.student_config["preprocessing"])
+        images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation, preprocessing=wants)))
+        return asdict(export_onnx(student, folder / "model.onnx", images[:32], opset=job.settings.export.opset))
 
     def probe(self, plan: AnyPlan) -> StepForecast:
         """Disk only: how long the ONNX export takes is not forecast."""

@@ -1,4 +1,5 @@
-"""What anybody would try first: all units thinner by one share, the last units of each block left out, the end cut off.
+"""What anybody would try first: all units thinner by one share, the last units of each block left out, the end cut
+off, smaller images.
 
 They are students of the library like any other, repaired in the same way, so that the search can be held against them.
 """
@@ -16,7 +17,7 @@ from distilnas.surgery.library import Choice, Library, Numbers, Trunk
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """``kind``: uniform width, depth cut or truncation."""
+    """``kind``: uniform width, depth cut, truncation or lower resolution."""
 
     kind: str
     chosen: Chosen
@@ -25,8 +26,10 @@ class Alternative:
 def alternatives(library: Library, trunks: tuple[Trunk, ...]) -> list[Alternative]:
     """All of them; those that come to the teacher or to one that is listed are left out."""
     found: dict[Choice, Alternative] = {}
-    for kind, choice in (*_uniform(library), *_depth_cuts(library), *_truncations(library)):
-        trunk = trunks[0] if not choice.early else next(t for t in trunks if t.last == len(choice.kept) - 1)
+    ways = (_uniform(library), _depth_cuts(library), _truncations(library), _smaller_images(library))
+    for kind, choice in itertools.chain.from_iterable(ways):
+        last = len(choice.kept) - 1 if choice.early else None
+        trunk = next(trunk for trunk in trunks if (trunk.last, trunk.side) == (last, choice.side))
         chosen = on_paper(trunk, choice)
         if choice != library.whole() and chosen is not None:
             found.setdefault(choice, Alternative(kind=kind, chosen=chosen))
@@ -73,3 +76,8 @@ def _depth_cuts(library: Library) -> Iterator[tuple[str, Choice]]:
 def _truncations(library: Library) -> Iterator[tuple[str, Choice]]:
     for last in sorted(library.exits):
         yield "truncation", Choice(kept=library.whole().kept[: last + 1], early=True)
+
+
+def _smaller_images(library: Library) -> Iterator[tuple[str, Choice]]:
+    for side in sorted(library.sides, reverse=True):
+        yield "lower resolution", library.whole(side)

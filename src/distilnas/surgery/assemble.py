@@ -23,6 +23,7 @@ from distilnas.surgery.grafts import Cuttable, cut_unit, kept_rows
 from distilnas.surgery.library import Choice, Library
 from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_columns, rows_of, thinned
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
+from distilnas.surgery.sides import resized
 from distilnas.surgery.taps import axes_to, call_order, convolved_norms, input_of, output_of, slopes
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ def assemble(
     maps only as many images are used as fit into ``limit_bytes``. Units before the first change are the teacher's, bit
     for bit. Behind an early end stands its new classifier.
     """
-    taught = [images.to(memory_format=torch.channels_last) for images in affordable(library, batches, limit_bytes)]
+    images = [batch.to(memory_format=torch.channels_last) for batch in affordable(library, batches, limit_bytes)]
+    taught = [resized(batch, choice.side) for batch in images]
+    logits = None if choice.side is None else [run([unit.module for unit in library.units], batch) for batch in images]
     own, changed = list(taught), False
     students: list[nn.Module] = []
     for i, numbers in enumerate(choice.kept):
@@ -53,17 +56,24 @@ def assemble(
             students.append(Skip())
             taught, changed = after, True
             continue
-        dropped = _dropped_behind(library.units, choice, i)
-        changed = changed or bool(dropped) or _is_cut(library.parts[i], numbers)
+        if unit.border is None and logits is not None:  # the classifier makes up for the smaller images
+            ahead = [wanted - at_side for wanted, at_side in zip(logits, after, strict=True)]
+        else:
+            ahead = _ahead(_dropped_behind(library.units, choice, i), after)
+        changed = changed or ahead is not None or _is_cut(library.parts[i], numbers)
         module = cut_unit(unit, library.parts[i], numbers)
         if changed:
             refit = _UnitRefit(unit, module, _rows(library.parts[i], numbers))
-            refit.run(taught, own, _ahead(dropped, after))
+            refit.run(taught, own, ahead)
         own = [module(x) for x in own] if changed else after
         students.append(module)
         taught = after
     if choice.early:
-        students.append(_early_head(library, len(choice.kept) - 1, taught, own))
+        last = len(choice.kept) - 1
+        rest = [unit.module for unit in library.units[last + 1 :]]
+        wanted = logits or [run(rest, x) for x in taught]
+        head = copy.deepcopy(library.heads[last])
+        students.append(fit_head(head, [head.pooled(x) for x in own], wanted))
     return students
 
 
@@ -83,12 +93,6 @@ def affordable(library: Library, batches: Sequence[Tensor], limit_bytes: int) ->
             sum(map(len, batches)),
         )
     return kept
-
-
-def _early_head(library: Library, last: int, taught: list[Tensor], own: list[Tensor]) -> nn.Module:
-    rest = [unit.module for unit in library.units[last + 1 :]]
-    head = copy.deepcopy(library.heads[last])
-    return fit_head(head, [head.pooled(x) for x in own], [run(rest, x) for x in taught])
 
 
 def _ahead(dropped: Sequence[Unit], after: list[Tensor]) -> list[Tensor] | None:

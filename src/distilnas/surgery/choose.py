@@ -1,7 +1,7 @@
 """The best students of a library under limits, and the choice held against what they measure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from distilnas.solve import Limit, SearchProblem, Solution, diverse, explain_inf
 from distilnas.surgery.assemble import assemble
 from distilnas.surgery.chain import run
 from distilnas.surgery.library import Choice, Library, Trunk, choice_in
-from distilnas.surgery.rate import divergence
+from distilnas.surgery.rate import divergence, rating_from
+from distilnas.surgery.sides import possible_sides, resized
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,12 +64,19 @@ def different_choices(trunks: Sequence[Trunk], limits: Sequence[Limit], k: int, 
 
 
 def measure(
-    library: Library, modules: Sequence[nn.Module], batches: Sequence[Tensor], labels: Tensor | None = None
+    library: Library,
+    modules: Sequence[nn.Module],
+    batches: Sequence[Tensor],
+    labels: Tensor | None = None,
+    *,
+    side: int | None = None,
 ) -> Measured:
-    """Compare a student with the teacher on ``batches`` of images; ``labels`` (all images,) for top-1."""
+    """Compare a student, which sees images of ``side`` pixels (None: the teacher's), with the teacher on ``batches`` of
+    the teacher's images; ``labels`` (all images,) for top-1.
+    """
     with torch.no_grad():
         teacher = torch.cat([run([unit.module for unit in library.units], images) for images in batches])
-        logits = torch.cat([run(modules, images) for images in batches])
+        logits = torch.cat([run(modules, resized(images, side)) for images in batches])
         values = divergence(functional.log_softmax(teacher.float(), 1), logits.float()).double()
     top1 = None if labels is None else 100 * float((logits.argmax(1) == labels).double().mean())
     error = None if top1 is None else (top1 * (100 - top1) / len(values)) ** 0.5
@@ -94,8 +102,29 @@ def choose(
     built = []
     for chosen in candidates:
         modules = assemble(library, chosen.choice, calibration)
-        built.append(Assembled(chosen=chosen, modules=modules, measured=measure(library, modules, held_out, labels)))
+        measured = measure(library, modules, held_out, labels, side=chosen.choice.side)
+        built.append(Assembled(chosen=chosen, modules=modules, measured=measured))
     return sorted(built, key=lambda one: one.measured.divergence)
+
+
+@torch.no_grad()
+def with_sides(
+    library: Library, sides: Sequence[int], calibration: Sequence[Tensor], rating: Sequence[Tensor]
+) -> Library:
+    """``library`` with students for images of fewer pixels: of ``sides`` those at which the teacher works.
+
+    Batches of the teacher's images as in ``build_library``.
+    """
+    rated = {}
+    teacher = [unit.module for unit in library.units]
+    for side in possible_sides(library.units, sides):
+        modules = assemble(library, library.whole(side), calibration)
+        values = [
+            divergence(functional.log_softmax(run(teacher, x).float(), 1), run(modules, resized(x, side)).float())
+            for x in rating
+        ]
+        rated[side] = rating_from([value.double().cpu().numpy() for value in values])
+    return replace(library, sides=rated)
 
 
 def _merged(

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from distilnas.surgery.families import MOST_CANDIDATES, BlockFamily, Numbers, th
 from distilnas.surgery.grafts import Cuttable, cut_unit, make_grafts, worth_cutting
 from distilnas.surgery.moments import moment_bytes, take_moments
 from distilnas.surgery.rate import Rating, Trial, rate
+from distilnas.surgery.sides import at_side
 
 RATIOS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 
@@ -27,18 +28,22 @@ RATIOS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 class Choice:
     """A student: what is kept of each unit (None: left out), and after which unit it ends early, if it does.
 
-    ``kept`` has one entry a unit, the head included, or ends with the unit that the new classifier follows.
+    ``kept`` has one entry a unit, the head included, or ends with the unit that the new classifier follows. ``side``:
+    of its images in pixels; None: the teacher's.
     """
 
     kept: tuple[Numbers, ...]
     early: bool = False
+    side: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trunk:
-    """One exact search: all students that end early behind ``last`` (None: none of them does)."""
+    """One exact search: all students that end early behind ``last`` (None: none of them does) and see images of
+    ``side`` pixels (None: the teacher's)."""
 
     last: int | None
+    side: int | None = None
     families: tuple[BlockFamily, ...]
     problem: SearchProblem
 
@@ -46,7 +51,8 @@ class Trunk:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Library:
     """``parts[unit]``: its cuttable groups; ``widths[unit][group][number]``, ``drops[units left out]`` (all of one
-    block), ``exits[unit]``: their ratings; ``heads[unit]``: the classifier of an early end behind it.
+    block), ``exits[unit]``: their ratings; ``heads[unit]``: the classifier of an early end behind it. ``sides``: what
+    smaller images cost the teacher with a refitted classifier, by their side in pixels.
     """
 
     units: tuple[Unit, ...]
@@ -55,6 +61,7 @@ class Library:
     drops: Mapping[tuple[int, ...], Rating]
     exits: Mapping[int, Rating]
     heads: Mapping[int, PooledClassifier]
+    sides: Mapping[int, Rating] = field(default_factory=dict)
 
     def rating_of(self, choice: Choice) -> Rating:
         """The sum that the search minimises, with its values batch by batch."""
@@ -66,6 +73,7 @@ class Library:
         ]
         parts += [self.drops[dropped] for dropped in self.dropped(choice)]
         parts += [self.exits[len(choice.kept) - 1]] if choice.early else []
+        parts += [self.sides[choice.side]] if choice.side is not None else []
         batches = np.sum([part.batches for part in parts], axis=0) if parts else np.zeros(2)
         stderr = float(batches.std(ddof=1) / np.sqrt(len(batches)))
         return Rating(mean=float(np.sum([part.mean for part in parts])), stderr=stderr, batches=batches)
@@ -75,22 +83,26 @@ class Library:
         out = [i for i, numbers in enumerate(choice.kept) if numbers is None]
         return [tuple(group) for _, group in itertools.groupby(out, key=lambda i: self.units[i].block)]
 
-    def whole(self) -> Choice:
-        """The teacher itself."""
-        return Choice(kept=tuple(tuple(part.options[0] for part in parts) for parts in self.parts))
+    def whole(self, side: int | None = None) -> Choice:
+        """The teacher itself, for images of ``side`` pixels."""
+        return Choice(kept=tuple(tuple(part.options[0] for part in parts) for parts in self.parts), side=side)
 
     def trunks(self, measures: Sequence[str] = EXACT) -> tuple[Trunk, ...]:
-        """The searches that together hold every student of the library, the one without an early end first."""
-        families = self._families(measures)
-        trunks = [self._trunk(None, families, measures)]
-        return (*trunks, *(self._trunk(last, families, measures) for last in sorted(self.exits)))
+        """The searches that together hold every student of the library; first that of whole students at the teacher's
+        side."""
+        found = []
+        for side in (None, *sorted(self.sides, reverse=True)):
+            units = at_side(self.units, side)
+            families = self._families(units, measures)
+            found += [self._trunk(last, side, units, families, measures) for last in (None, *sorted(self.exits))]
+        return tuple(found)
 
-    def _families(self, measures: Sequence[str]) -> list[BlockFamily]:
+    def _families(self, shaped: Sequence[Unit], measures: Sequence[str]) -> list[BlockFamily]:
         families = []
         for _, group in itertools.groupby(range(len(self.units)), key=lambda i: self.units[i].block):
             inside = list(group)
             means = {i: [{n: r.mean for n, r in rated.items()} for rated in self.widths[i]] for i in inside}
-            units = [unit_family(self.units[i], self.parts[i], means[i], measures) for i in inside]
+            units = [unit_family(shaped[i], self.parts[i], means[i], measures) for i in inside]
             most = int(MOST_CANDIDATES ** (1 / len(units)))
             dropped = {
                 tuple(i - inside[0] for i in places): rating.mean
@@ -101,25 +113,36 @@ class Library:
             families.append(BlockFamily(name=name, units=tuple(thinned(unit, most) for unit in units), dropped=dropped))
         return families
 
-    def _trunk(self, last: int | None, families: Sequence[BlockFamily], measures: Sequence[str]) -> Trunk:
+    def _trunk(
+        self,
+        last: int | None,
+        side: int | None,
+        shaped: Sequence[Unit],
+        families: Sequence[BlockFamily],
+        measures: Sequence[str],
+    ) -> Trunk:
+        base = 0.0 if side is None else self.sides[side].mean
+        kept = tuple(families if last is None else families[: shaped[last].block - shaped[0].block + 1])
+        first, *others = (family.candidates() for family in kept)
+        blocks = (_raised(first, base), *others)
         if last is None:
-            problem = SearchProblem(blocks=tuple(family.candidates() for family in families))
-            return Trunk(last=None, families=tuple(families), problem=problem)
-        kept = tuple(families[: self.units[last].block - self.units[0].block + 1])
-        head = self.heads[last]
-        shape = self.units[last].out_shape
-        part = Part(head, shape)
+            return Trunk(last=None, side=side, families=kept, problem=SearchProblem(blocks=blocks))
+        part = Part(self.heads[last], shaped[last].out_shape)
         costs = {name: np.array([[MEASURES[name](part)]], dtype=np.int64) for name in measures}
         cell = CellCandidates(name="early", width=0, ratings=np.array([self.exits[last].mean]), costs=costs)
         end = BlockCandidates(name="early end", in_widths=(0,), cells=(cell,))
-        problem = SearchProblem(blocks=(*(family.candidates() for family in kept), end))
-        return Trunk(last=last, families=kept, problem=problem)
+        return Trunk(last=last, side=side, families=kept, problem=SearchProblem(blocks=(*blocks, end)))
+
+
+def _raised(block: BlockCandidates, by: float) -> BlockCandidates:
+    """``block`` with all ratings higher."""
+    return replace(block, cells=tuple(replace(cell, ratings=cell.ratings + by) for cell in block.cells))
 
 
 def choice_in(trunk: Trunk, candidates: Sequence[int]) -> Choice:
     """The student at these positions of the trunk's search."""
     kept = [family.choice(number) for family, number in zip(trunk.families, candidates, strict=False)]
-    return Choice(kept=tuple(itertools.chain.from_iterable(kept)), early=trunk.last is not None)
+    return Choice(kept=tuple(itertools.chain.from_iterable(kept)), early=trunk.last is not None, side=trunk.side)
 
 
 def build_library(

@@ -21,7 +21,7 @@ def new_linear(unit: Unit) -> LinearMap:
     """
     if len(unit.in_shape) != len(unit.out_shape):
         raise _unfit(unit)
-    before, after = _grid(unit, unit.in_shape), _grid(unit, unit.out_shape)
+    before, after = unit.layout.grid(unit.in_shape), unit.layout.grid(unit.out_shape)
     channels = 0 if unit.layout.kind == "nchw" else -1
     stride = max(1, round(before[0] / after[0]))
     if after != tuple(-(-size // stride) for size in before):
@@ -49,17 +49,6 @@ def fit_linear(module: LinearMap, inputs: Sequence[Tensor], outputs: Sequence[Te
     found = fit_held_out([(half.moment(), half.cross()) for half in halves if half.samples], np.eye(rows, columns))
     set_map(layer, found)
     return module.to(inputs[0].device)
-
-
-def _grid(unit: Unit, shape: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) of a map; tokens are taken for a square where they are one, else for a row."""
-    if unit.layout.kind == "nchw":
-        return shape[1], shape[2]
-    if unit.layout.kind == "nhwc":
-        return shape[0], shape[1]
-    places = shape[0] - unit.layout.prefix
-    side = round(places**0.5)
-    return (side, side) if side * side == places else (places, 1)
 
 
 def _unfit(unit: Unit) -> UsageError:

@@ -50,12 +50,19 @@ def rate(
             for number, values in bench.look(images.to(dtype=dtype, memory_format=torch.channels_last)):
                 divergences[number].append(values)
             task.advance()
-    return [_summary(values) for values in divergences]
+    return [rating_from(values) for values in divergences]
 
 
 def divergence(target: Tensor, logits: Tensor) -> Tensor:
     """(B,) Kullback-Leibler divergence of softmax(``logits``) from ``target`` (B, classes), log probabilities."""
     return (target.exp() * (target - functional.log_softmax(logits, 1))).sum(1)
+
+
+def rating_from(values: Sequence[np.ndarray]) -> Rating:
+    """The rating of divergences on each image, batch by batch."""
+    images = np.concatenate(values)
+    stderr = float(images.std(ddof=1) / np.sqrt(len(images)))
+    return Rating(mean=float(images.mean()), stderr=stderr, batches=np.array([batch.mean() for batch in values]))
 
 
 class _Bench:
@@ -88,9 +95,3 @@ def _quick_row(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype) -> t
         row.append(quick(module, x, dtype))
         x = module(x)
     return tuple(row)
-
-
-def _summary(values: list[np.ndarray]) -> Rating:
-    images = np.concatenate(values)
-    stderr = float(images.std(ddof=1) / np.sqrt(len(images)))
-    return Rating(mean=float(images.mean()), stderr=stderr, batches=np.array([batch.mean() for batch in values]))

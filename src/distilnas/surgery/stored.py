@@ -17,7 +17,7 @@ from distilnas.surgery.rate import Rating
 from distilnas.surgery.refit import Fit
 from distilnas.tables.files import read_arrays, write_arrays
 
-SCHEMA = 1
+SCHEMA = 2
 _Arrays = dict[str, np.ndarray]
 
 
@@ -34,6 +34,8 @@ def save_library(path: Path, library: Library) -> None:
     for i, rating in library.exits.items():
         arrays |= _rating_arrays(f"exit/{i}", rating)
         arrays |= {f"head/{i}/{k}": v.detach().cpu().numpy() for k, v in library.heads[i].state_dict().items()}
+    for side, rating in library.sides.items():
+        arrays |= _rating_arrays(f"side/{side}", rating)
     meta = {
         "kind": "library",
         "schema": SCHEMA,
@@ -41,6 +43,7 @@ def save_library(path: Path, library: Library) -> None:
         "options": [[[part.group.name, list(part.options)] for part in parts] for parts in library.parts],
         "drops": [list(out) for out in library.drops],
         "exits": sorted(library.exits),
+        "sides": sorted(library.sides),
     }
     write_arrays(path, arrays, meta)
 
@@ -75,6 +78,7 @@ def _library(arrays: _Arrays, meta: Mapping[str, Any], units: Sequence[Unit]) ->
         drops={tuple(out): _rating(arrays, f"drop/{_joined(out)}") for out in meta["drops"]},
         exits={i: _rating(arrays, f"exit/{i}") for i in meta["exits"]},
         heads=heads,
+        sides={side: _rating(arrays, f"side/{side}") for side in meta["sides"]},
     )
 
 

@@ -15,18 +15,22 @@ IDENTITY = ("recipe", "seed", "data", "teacher", "library")
 class LibrarySettings:
     """What the candidates are made of, and on how many images.
 
-    ``ratios``: shares of a unit's inner channels that may stay, besides all. ``images``: training images that the
+    ``ratios``: shares of a unit's inner channels that may stay, besides all. ``resolutions``: shares of the side of the
+    images that students may see instead, where the teacher works at them. ``images``: training images that the
     closed form reads (their labels are not used); ``rating_images``: held-out training images that candidates, students
     and alternatives are measured on.
     """
 
     ratios: tuple[float, ...] = (0.75, 0.5, 0.375, 0.25, 0.125)
+    resolutions: tuple[float, ...] = (0.83, 0.67)
     images: int = 1500
     rating_images: int = 512
 
     def __post_init__(self) -> None:
         if not self.ratios or min(self.ratios) <= 0 or max(self.ratios) >= 1:
             raise UsageError(f"library.ratios are shares between 0 and 1, at least one, got {list(self.ratios)}.")
+        if self.resolutions and not 0 < min(self.resolutions) <= max(self.resolutions) < 1:
+            raise UsageError(f"library.resolutions are shares between 0 and 1, got {list(self.resolutions)}.")
         if self.images < 2 or self.rating_images < 4:
             raise UsageError(
                 f"library.images must be at least 2 and library.rating_images at least 4, got {self.images} and "

@@ -1,7 +1,7 @@
 """The steps of a shrinking run, and at the end their table; ``recipe`` has what stands before and after them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from distilnas.data import ImageSet
+from distilnas.data import ImageSet, Preprocessing
 from distilnas.files import write_json
 from distilnas.networks import load_student, save_student
 from distilnas.networks.chain import ChainNet
@@ -26,8 +26,9 @@ from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import Limit
 from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
 from distilnas.surgery.chain import Unit, chain_of, ends_of
-from distilnas.surgery.choose import Assembled, Chosen, best_choices, choose, different_choices, measure
+from distilnas.surgery.choose import Assembled, Chosen, best_choices, choose, different_choices, measure, with_sides
 from distilnas.surgery.library import Choice, Library, Trunk, build_library
+from distilnas.surgery.sides import at_side, smaller_sides
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.surgery.students import parent_of, student_net
 from distilnas.tables.measures import EXACT
@@ -61,17 +62,21 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
         settings, units = job.settings.library, _units(job)
+        calibration, rating = calibration_batches(job), rating_batches(job)[0]
         library = build_library(
             units,
-            calibration_batches(job),
-            rating_batches(job)[0],
+            calibration,
+            rating,
             ratios=(1.0, *sorted(settings.ratios, reverse=True)),
             dtype=torch.bfloat16 if job.settings.runtime.precision == "bf16-mixed" else torch.float32,
             progress=job.progress,
         )
+        sides = smaller_sides(job.preprocessing.resolution, settings.resolutions)
+        library = with_sides(library, sides, calibration[: _FEW_IMAGES // _BATCH], rating)
         save_library(folder / "library.npz", library)
         trunks = library.trunks()
-        rated = sum(len(rated) for parts in library.widths for rated in parts) + len(library.drops) + len(library.exits)
+        rated = sum(len(rated) for parts in library.widths for rated in parts)
+        rated += sum(map(len, (library.drops, library.exits, library.sides)))
         return {
             "num_candidates": sum(len(block) for block in trunks[0].problem.blocks),
             "num_rated": rated,
@@ -109,7 +114,7 @@ class Choose(Step[ShrinkJob, None]):
         words = {chosen.choice: kind for chosen, kind in kinds}
         rows = [{"kind": words[one.chosen.choice], **_row(shelf, one)} for one in built]
         (best,) = choose(shelf.library, [built[0].chosen], calibration_batches(job), *rating_batches(job))
-        save_student(folder, _student(job, shelf, best), **_words(job))
+        save_student(folder, _student(job, shelf, best), **_words(job, best.chosen.choice.side))
         found = {"budget": dict(self.budget), "limits": {limit.cost: [limit.min, limit.max] for limit in limits}}
         write_json(folder / "choice.json", found | {"assembled": rows})
         as_rated = best.chosen.choice == solved.choice
@@ -138,7 +143,8 @@ class Recover(Step[ShrinkJob, None]):
             teacher=job.get(TEACHER).model,
             images=splits.train,
             validation=splits.validation,
-            preprocessing=job.preprocessing,
+            preprocessing=_wants(student),
+            teacher_preprocessing=job.preprocessing,
             pairs=_pairs(job, student),
             device=job.device,
             seed=job.settings.seed,
@@ -155,7 +161,7 @@ class Recover(Step[ShrinkJob, None]):
                 "  mind: the student is worse on held-out images after its recovery: it stays untrained"
             )
         kept: Any = found.model if helped else load_student(job.do(self.of).folder)
-        save_student(folder, kept, **_words(job))
+        save_student(folder, kept, **_words(job, _wants(student).resolution))
         result = {"before": found.before, "after": after, "helped": helped, "lr": found.lr}
         result |= {"tried": list(found.tried), "updates": found.updates}
         return result | finish_training(folder, found.log)
@@ -175,9 +181,9 @@ class EvaluateStudent(Step[ShrinkJob, None]):
         return {"recover": job.key(self.of), "data": job.key(DATA)}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
+        students = [load_student(job.do(step).folder) for step in (self.of.of, self.of)]
         test = job.get(DATA).test
-        before = job.materials.test(load_student(job.do(self.of.of).folder), test)
-        after = job.materials.test(load_student(job.do(self.of).folder), test)
+        before, after = (job.materials.test(student, test, preprocessing=_wants(student)) for student in students)
         return after | {"top1_before_training": before["top1"]}
 
 
@@ -299,9 +305,10 @@ def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
 
 
 def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> ChainNet:
-    teacher, resolution = job.settings.teacher, job.preprocessing.resolution
+    teacher, side = job.settings.teacher, one.chosen.choice.side
+    resolution = side or job.preprocessing.resolution
     parent = parent_of(
-        shelf.library.units,
+        at_side(shelf.library.units, side),
         (3, resolution, resolution),
         model=None if teacher.model == OWN or teacher.student else teacher.model.partition(".")[0],
         num_classes=len(job.get(DATA).train.classes),
@@ -310,8 +317,14 @@ def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> ChainNet:
     return student_net(parent, one.modules)
 
 
-def _words(job: ShrinkJob) -> dict[str, Any]:
-    return {"classes": job.get(DATA).train.classes, "preprocessing": job.preprocessing.to_dict()}
+def _words(job: ShrinkJob, side: int | None) -> dict[str, Any]:
+    wants = replace(job.preprocessing, resolution=side or job.preprocessing.resolution)
+    return {"classes": job.get(DATA).train.classes, "preprocessing": wants.to_dict()}
+
+
+def _wants(student: Any) -> Preprocessing:
+    """How a student that was read from its folder wants its images."""
+    return Preprocessing.from_dict(student.student_config["preprocessing"])
 
 
 def _along(shelf: Shelf, points: int) -> list[Chosen]:
@@ -345,7 +358,10 @@ def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alter
 
 
 def _pairs(job: ShrinkJob, student: Any) -> tuple[tuple[str, str], ...]:
-    """The student's blocks beside the teacher's modules whose output they imitate, one a block of the partition."""
+    """The student's blocks beside the teacher's modules whose output they imitate, one a block of the partition; none
+    where it sees other images."""
+    if _wants(student) != job.preprocessing:
+        return ()
     taps = {tap["path"] for tap in job.result(TEACHER)["partition"]["taps"]}
     borders = student.parent.borders
     return tuple((f"blocks.{i}", border.path) for i, border in enumerate(borders) if border.path in taps)
@@ -366,12 +382,14 @@ def _row(shelf: Shelf, one: Assembled) -> dict[str, Any]:
     solution = one.chosen.solution
     costs = {name: int(value) for name, value in solution.costs.items()}
     rated = {"rating": solution.rating, "rating_stderr": shelf.library.rating_of(one.chosen.choice).stderr}
-    return {**rated, **costs, "kept": _kept(one.chosen.choice), **asdict(one.measured)}
+    choice = one.chosen.choice
+    return {**rated, **costs, "kept": _kept(choice), "side": choice.side, **asdict(one.measured)}
 
 
 def _tell(job: ShrinkJob, budget: Budget, found: Mapping[str, Any]) -> None:
     how = "the best by rating" + (", proved" if found["optimal"] else "")
     how = how if found["as_rated"] else f"{found['kind']}, measured better than the best by rating"
     size = f"{found['macs'] / 1e6:.2f} M MACs, {found['params']:,} parameters"
+    size += f", images of {found['side']} pixels" if found["side"] else ""
     right = "" if found["top1"] is None else f"; held-out top-1 {found['top1']:.1f} +- {found['top1_stderr']:.1f} %"
     job.progress.message(f"  {in_words(budget)}: {size}; {how}{right} untrained")
