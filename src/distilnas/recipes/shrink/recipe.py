@@ -89,6 +89,7 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
         "top5": tested.result["top5"],
         "top1_before_training": tested.result["top1_before_training"],
         **{name: chosen.result[name] for name in EXACT},
+        "resolution": chosen.result["side"] or job.preprocessing.resolution,
         "as_rated": chosen.result["as_rated"],
         "alternatives": chosen.result["alternatives"],
         "onnx": exported.result,
