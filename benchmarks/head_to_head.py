@@ -41,13 +41,14 @@ from distilnas.runtime.store import Run
 from distilnas.surgery.assemble import assemble
 from distilnas.surgery.cut import cut
 from distilnas.surgery.exits import new_head
-from distilnas.surgery.library import choice_in
+from distilnas.surgery.library import Trunk, choice_in
 from distilnas.surgery.students import parent_of, student_net
 from distilnas.training import accuracies
 
 RESULTS = Path(__file__).parent / "results" / "head_to_head"
 RATES = (3e-4, 1e-3, 3e-3)
 _TUNING = 0.25  # of the length
+_AIM, _LEAST = 0.96, 0.92  # of the limit, of networks drawn at random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,30 +190,35 @@ def resolution(world: World, limit: int) -> Rival:
 
 
 def random_network(world: World, limit: int) -> Rival:
-    """A network of our library drawn at random (entropy as large as its cost allows), repaired as ours."""
+    """A network of our library drawn at random, repaired as ours."""
     trunk = world.shelf.trunks[0]
-    costs = [block.cells[0].costs["macs"][0].astype(float) / limit for block in trunk.problem.blocks]
-    tilt = _tilt(costs, 0.96)
-    for _ in range(100_000):
-        drawn = [int(world.rng.choice(len(c), p=_weights(c, tilt))) for c in costs]
-        if 0.92 <= sum(c[i] for c, i in zip(costs, drawn, strict=True)) <= 1:
-            break
+    drawn = tilted(trunk, limit, world.rng)
     modules = assemble(world.shelf.library, choice_in(trunk, drawn), calibration_batches(world.job))
     return Rival(model=world.student(modules), preprocessing=world.pre)
 
 
-def _weights(costs: np.ndarray, tilt: float) -> np.ndarray:
-    weights = np.exp(-tilt * (costs - costs.min()))
-    return weights / weights.sum()
-
-
-def _tilt(costs: Sequence[np.ndarray], wanted: float) -> float:
+def tilted(trunk: Trunk, limit: int, rng: np.random.Generator, leaning: float = 0.0) -> list[int]:
+    """A network at 92 to 100 % of the limit: each block's candidate by itself, with probabilities that fall
+    exponentially with its cost so that the mean keeps the limit, and with ``leaning`` times its rating.
+    """
+    blocks = [block.cells[0] for block in trunk.problem.blocks]
+    costs = [cell.costs["macs"][0] / limit for cell in blocks]
+    ratings = [leaning * cell.ratings for cell in blocks]
     low, high = -1e3, 1e3
     for _ in range(60):
-        middle = (low + high) / 2
-        mean = sum(float(_weights(c, middle) @ c) for c in costs)
-        low, high = (middle, high) if mean > wanted else (low, middle)
-    return high
+        tilt = (low + high) / 2
+        mean = sum(float(_weights(c, r, tilt) @ c) for c, r in zip(costs, ratings, strict=True))
+        low, high = (tilt, high) if mean > _AIM else (low, tilt)
+    while True:
+        pairs = zip(costs, ratings, strict=True)
+        drawn = [int(rng.choice(len(c), p=_weights(c, r, high))) for c, r in pairs]
+        if _LEAST <= sum(c[i] for c, i in zip(costs, drawn, strict=True)) <= 1:
+            return drawn
+
+
+def _weights(costs: np.ndarray, ratings: np.ndarray, tilt: float) -> np.ndarray:
+    weights = np.exp(-tilt * (costs - costs.min()) - ratings)
+    return weights / weights.sum()
 
 
 def torch_pruning(world: World, limit: int, *, taylor: bool) -> Rival:
@@ -322,6 +328,20 @@ def _write(file: Path, record: dict[str, Any]) -> None:
     file.write_text(json.dumps(record, indent=1) + "\n")
 
 
+def finished_run(args: argparse.Namespace, seed: int, shares: Sequence[float]) -> tuple[ShrinkSettings, Path]:
+    """Settings and folder of the product's own run for all ``shares``."""
+    settings = shrink_settings(
+        args.model,
+        args.data,
+        weights=args.weights,
+        budgets=[{"macs": f"{share:g}%"} for share in shares],
+        resolution=args.resolution,
+        epochs=args.epochs,
+        seed=seed,
+    )
+    return settings, args.work / f"{args.name}-{seed}"
+
+
 def open_world(settings: ShrinkSettings, folder: Path, seed: int) -> World:
     with Run(folder) as run:
         materials, teaching = open_shrink(settings, folder)
@@ -354,6 +374,7 @@ def ours(settings: ShrinkSettings, folder: Path, results: Path, shares: Sequence
             "rounds": rounds,
             "lr": step["result"]["lr"],
             "seconds": summary["seconds"],
+            "budgets": len(shares),
             "versions": summary["provenance"],
         }
         _write(results / f"ours-{share:g}-{settings.seed}.json", record)
@@ -376,16 +397,7 @@ def main() -> None:
     shares = [float(share) for share in args.shares.split(",")]
     results, seeds = RESULTS / args.name, [int(seed) for seed in args.seeds.split(",")]
     for seed in seeds:
-        settings = shrink_settings(
-            args.model,
-            args.data,
-            weights=args.weights,
-            budgets=[{"macs": f"{share:g}%"} for share in shares],
-            resolution=args.resolution,
-            epochs=args.epochs,
-            seed=seed,
-        )
-        folder = args.work / f"{args.name}-{seed}"
+        settings, folder = finished_run(args, seed, shares)
         ours(settings, folder, results, shares)
         world = open_world(settings, folder, seed)
         for name in args.arms.split(","):
