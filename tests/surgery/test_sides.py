@@ -8,10 +8,12 @@ from small import chain, images, teacher
 from torch.nn import functional
 
 from distilnas.costing.counters import count, count_params
-from distilnas.surgery.alternatives import alternatives
+from distilnas.errors import InfeasibleError
+from distilnas.solve import Limit
+from distilnas.surgery.alternatives import alternatives, on_paper
 from distilnas.surgery.assemble import assemble
 from distilnas.surgery.chain import run
-from distilnas.surgery.choose import measure, with_sides
+from distilnas.surgery.choose import best_choices, best_of_kinds, measure, with_sides
 from distilnas.surgery.library import build_library, choice_in
 from distilnas.surgery.sides import at_side, possible_sides, resized, smaller_sides
 from distilnas.surgery.stored import load_library, save_library
@@ -89,6 +91,24 @@ def test_the_rating_of_a_side_is_the_divergence_of_the_refitted_teacher(library)
         given = run(modules, resized(x, SIDE)).log_softmax(1)
     expected = functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
     assert library.sides[SIDE].mean == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_best_of_each_kind_is_the_best_of_its_searches(library):
+    """Against the best of all searches of that kind, one by one."""
+    trunks = library.trunks()
+    whole = on_paper(trunks[0], library.whole())
+    assert whole is not None
+    limits = [Limit(cost="macs", max=int(0.4 * whole.solution.costs["macs"]))]
+    found = best_of_kinds(trunks, limits)
+    assert [one.solution.rating for one in found] == sorted(one.solution.rating for one in found)
+    kinds = {}
+    for trunk in trunks:
+        try:
+            (best,) = best_choices([trunk], limits)
+        except InfeasibleError:
+            continue
+        kinds.setdefault((trunk.last is None, trunk.side), []).append(best.solution.rating)
+    assert [one.solution.rating for one in found] == pytest.approx(sorted(map(min, kinds.values())))
 
 
 def test_smaller_images_are_among_the_alternatives_and_are_stored(library, tmp_path):

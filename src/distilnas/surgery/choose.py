@@ -1,6 +1,7 @@
 """The best students of a library under limits, and the choice held against what they measure."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -52,6 +53,22 @@ def best_choices(trunks: Sequence[Trunk], limits: Sequence[Limit], k: int = 1) -
     Raises ``InfeasibleError`` when none keeps the limits; the message has the smallest value that can be reached.
     """
     return _merged(trunks, limits, lambda problem: solve(problem, limits, k))[:k]
+
+
+def best_of_kinds(trunks: Sequence[Trunk], limits: Sequence[Limit]) -> list[Chosen]:
+    """The best student of each kind, best first: whole ones, those that end early, and both for smaller images.
+
+    A sum overrates many small cuts, which are repaired together, against an early end or smaller images, which are
+    rated as one: between these kinds only measuring decides. Raises ``InfeasibleError`` as ``best_choices``.
+    """
+    kinds: dict[tuple[bool, bool], list[Trunk]] = {}
+    for trunk in trunks:
+        kinds.setdefault((trunk.last is None, trunk.side is None), []).append(trunk)
+    found = best_choices(trunks, limits)
+    for some in kinds.values():
+        with suppress(InfeasibleError):
+            found += best_choices(some, limits)
+    return sorted({one.choice: one for one in found}.values(), key=lambda one: one.solution.rating)
 
 
 def different_choices(trunks: Sequence[Trunk], limits: Sequence[Limit], k: int, min_distance: int) -> list[Chosen]:

@@ -40,10 +40,10 @@ class LibrarySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceSettings:
-    """``assembled``: so many of the best and most different solutions are put together and measured before the long
+    """``assembled``: so many of the best solutions, of every kind first, are put together and measured before the long
     step, and the best of them goes on. ``curve``: at so many budgets a student is measured before any training."""
 
-    assembled: int = 4
+    assembled: int = 5
     curve: int = 8
 
     def __post_init__(self) -> None:

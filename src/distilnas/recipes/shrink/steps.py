@@ -26,7 +26,16 @@ from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import Limit
 from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
 from distilnas.surgery.chain import Unit, chain_of, ends_of
-from distilnas.surgery.choose import Assembled, Chosen, best_choices, choose, different_choices, measure, with_sides
+from distilnas.surgery.choose import (
+    Assembled,
+    Chosen,
+    best_choices,
+    best_of_kinds,
+    choose,
+    different_choices,
+    measure,
+    with_sides,
+)
 from distilnas.surgery.library import Choice, Library, Trunk, build_library
 from distilnas.surgery.sides import at_side, smaller_sides
 from distilnas.surgery.stored import load_library, save_library
@@ -281,15 +290,15 @@ def _units(job: ShrinkJob) -> tuple[Unit, ...]:
 
 
 def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Chosen, list[tuple[Chosen, str]]]:
-    """The best by rating, and with their kinds what it is held against: ``number`` solutions, it among them, and what
-    anybody would try first.
+    """The best by rating, and with their kinds what it is held against: ``number`` solutions, it and the best of each
+    kind among them, and what anybody would try first.
 
     Where the teacher itself keeps the limits it stands alone: nothing can be nearer to it.
     """
     whole = on_paper(shelf.trunks[0], shelf.library.whole())
     if whole and all(limit.allows(whole.solution.costs[limit.cost]) for limit in limits):
         return whole, [(whole, _SEARCHED)]
-    solved = best_choices(shelf.trunks, limits)
+    solved = best_of_kinds(shelf.trunks, limits)
     solved = _distinct([*solved, *different_choices(shelf.trunks, limits, number, _DISTANCE)])[:number]
     known = {one.choice for one in solved}
     simple = [
