@@ -9,14 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_run import write_images
-from tiny_shrink import tiny_shrink
+from tiny_shrink import CONFIG, tiny_shrink
 
+import distilnas
 from distilnas.costing import profile
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.networks import load_student
 from distilnas.recipes.catalogue import run_recipe
 from distilnas.recipes.shrink.easy import budgets_of
 from distilnas.recipes.shrink.steps import _no_worse
+from distilnas.runtime.progress import Event
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,18 @@ def test_the_summary_has_curve_and_alternatives(run: Path) -> None:
     assert set(summary["student"]) >= {"top1", "top1_before_training", "macs", "params", "bytes", "budget"}
     assert summary["rating"]["num_rated"] > 0
     assert "Accuracy against budget" in (run / "report.html").read_text()
+
+
+def test_python_finds_what_is_finished(run: Path, photos: Path) -> None:
+    given = {**CONFIG, "data": {**CONFIG["data"], "path": str(photos)}}
+    events: list[Event] = []
+    result = distilnas.run(given, run=run, progress=events.append, budgets=[{"macs": "70%"}])
+    assert result.summary == summary_of(run)
+    assert not events
+    network = load_student(run / Path(result.summary["artefacts"]["weights"]).parent)
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in result.student.state_dict().items())
+    with pytest.raises(UsageError, match=r"unknown setting 'recovery\.epoch'"):
+        distilnas.run(given, run=run, recovery={"epoch": 2})
 
 
 def test_another_budget_makes_only_its_student(run: Path, photos: Path, tmp_path: Path) -> None:

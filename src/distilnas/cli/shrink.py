@@ -37,7 +37,7 @@ def shrink(
 
     Called again, it continues; another budget is solved in seconds and only its student is made.
     """
-    from distilnas.recipes.shrink.easy import budgets_of, shrink_settings
+    from distilnas.recipes.shrink.easy import budgets_of, run_folder, shrink_settings
     from distilnas.recipes.shrink.recipe import run_shrink
 
     begin()
@@ -53,7 +53,7 @@ def shrink(
         epochs=epochs,
         seed=seed,
     )
-    folder = run or Path("runs") / f"shrink-{Path(model).name}-{Path(images).resolve().name}"
+    folder = run or run_folder(Path(model).name, Path(images).resolve().name)
     summary = run_shrink(settings, folder, progress=RichProgress())
     if json:
         print_json(summary)

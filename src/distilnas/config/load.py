@@ -4,6 +4,7 @@ Unknown keys are errors that name the nearest valid key; values are converted an
 """
 
 import dataclasses
+import json
 import math
 import re
 import types
@@ -165,6 +166,11 @@ def flatten(data: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in data.items():
         flat |= flatten(value, f"{prefix}{key}.")
     return flat
+
+
+def overrides_from(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Nested mappings as overrides, ``key.sub=value``."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in flatten(settings).items())
 
 
 def read_text(path: Path) -> str:

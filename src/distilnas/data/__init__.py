@@ -3,6 +3,7 @@
 from distilnas.data.checking import CHECKS, Splits
 from distilnas.data.cifar import read_cifar
 from distilnas.data.folders import read_folder, read_image_data
+from distilnas.data.given import given_images, is_given, is_prepared
 from distilnas.data.huggingface import read_hf
 from distilnas.data.imageset import ImageSet
 from distilnas.data.loaders import Loader, make_loader
@@ -11,7 +12,14 @@ from distilnas.data.samples import digits
 from distilnas.data.splits import DataSplits, make_splits, split
 from distilnas.data.synthetic import synthetic
 from distilnas.data.tars import read_tar
-from distilnas.data.transforms import Augmentation, Preprocessing, eval_transform, train_transform
+from distilnas.data.transforms import (
+    Augmentation,
+    Preprocessing,
+    as_given,
+    eval_transform,
+    preprocessing_of,
+    train_transform,
+)
 from distilnas.data.webdataset import read_wds
 
 __all__ = [
@@ -23,10 +31,15 @@ __all__ = [
     "Loader",
     "Preprocessing",
     "Splits",
+    "as_given",
     "digits",
     "eval_transform",
+    "given_images",
+    "is_given",
+    "is_prepared",
     "make_loader",
     "make_splits",
+    "preprocessing_of",
     "read_cifar",
     "read_folder",
     "read_hf",

@@ -4,19 +4,23 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from distilnas.data.decoding import MAX_PIXELS, in_threads, rgb_of
+from distilnas.data.given_readers import PreparedReader
 from distilnas.data.readers import ImageReader
 from distilnas.errors import DistilnasError
 
 logger = logging.getLogger(__name__)
 
 _MIB = 2**20
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,9 +74,13 @@ class ImageSet:
         """Image ``i`` in mode RGB, upright. Raises ``DistilnasError`` naming the image if it cannot be decoded."""
         if isinstance(self.images, np.ndarray):
             return Image.fromarray(self.images[i])
+        reader = self.images
+        return self._guarded(i, lambda: rgb_of(lambda: reader.open(i), self.max_pixels))
+
+    def _guarded(self, i: int, read: Callable[[], Read]) -> Read:
+        assert not isinstance(self.images, np.ndarray)
         try:
-            reader = self.images
-            return rgb_of(lambda: reader.open(i), self.max_pixels)
+            return read()
         except MemoryError:
             raise
         except Exception as error:  # a broken file can raise almost anything from within its decoder
@@ -82,8 +90,14 @@ class ImageSet:
                 "the images with check=all; then start again."
             ) from error
 
-    def raw(self, i: int) -> Image.Image | np.ndarray:
-        """Image ``i`` in its cheapest form: (H, W, 3) uint8 when held in memory, else as :meth:`pil`."""
+    def raw(self, i: int) -> Image.Image | np.ndarray | Tensor:
+        """Image ``i`` in its cheapest form: (H, W, 3) uint8 when held in memory, else as :meth:`pil`.
+
+        Of a data set of prepared inputs it is (3, R, R) float32. Raises ``DistilnasError`` as ``pil`` does.
+        """
+        if isinstance(self.images, PreparedReader):
+            reader = self.images
+            return self._guarded(i, lambda: reader.tensor(i))
         return self.images[i] if isinstance(self.images, np.ndarray) else self.pil(i)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
@@ -115,7 +129,7 @@ class ImageSet:
 
         Small images train several times faster from memory than from files.
         """
-        if isinstance(self.images, np.ndarray) or not len(self):
+        if isinstance(self.images, np.ndarray | PreparedReader) or not len(self):
             return self
         shape = np.asarray(self.pil(0)).shape
         size_mb = len(self) * int(np.prod(shape)) / _MIB

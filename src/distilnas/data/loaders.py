@@ -131,7 +131,7 @@ class _Batches(Dataset):
     def __getitem__(self, number: int) -> Batch | DistilnasError:
         share = self.shares[number]
         try:
-            with _global_generators_kept():
+            with global_generators_kept():
                 # a share without images borrows one, to learn the shape
                 tensors = torch.stack([self._item(int(i)) for i in (share if len(share) else [0])])
         except DistilnasError as error:
@@ -140,11 +140,8 @@ class _Batches(Dataset):
 
     def _item(self, i: int) -> Tensor:
         """(3, R, R): image ``i``, transformed under its own seed."""
+        seed_globals(*self.seeds[i].tolist())
         image = self.images.raw(i)
-        for_random, for_numpy, for_torch = self.seeds[i].tolist()
-        random.seed(for_random)
-        np.random.seed(for_numpy)  # noqa: NPY002  timm's augmentations draw from numpy's global generator
-        torch.default_generator.manual_seed(for_torch)  # torch.manual_seed would also seed all GPUs
         try:
             return self.transform(image)
         except Exception as error:
@@ -153,8 +150,15 @@ class _Batches(Dataset):
             ) from error
 
 
+def seed_globals(for_random: int, for_numpy: int, for_torch: int) -> None:
+    """Seed the global generators, from which transforms draw."""
+    random.seed(for_random)
+    np.random.seed(for_numpy)  # noqa: NPY002  timm's augmentations draw from numpy's global generator
+    torch.default_generator.manual_seed(for_torch)  # torch.manual_seed would also seed all GPUs
+
+
 @contextlib.contextmanager
-def _global_generators_kept() -> Iterator[None]:
+def global_generators_kept() -> Iterator[None]:
     """Leave the states of the global generators of random, numpy and torch (CPU) as they were."""
     of_random, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:

@@ -6,11 +6,12 @@ The steps themselves are timm's and torchvision's; ``applying`` adds a shortcut 
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import TypeAdapter, ValidationError
 from timm.data.config import resolve_data_config
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -19,11 +20,15 @@ from torch import nn
 from torchvision import transforms
 
 from distilnas.data.applying import CropAndFlip, ImageTransform
+from distilnas.data.imageset import ImageSet
+from distilnas.data.own_transform import Crop, OwnInput, OwnTransform, as_input, described
 from distilnas.errors import UsageError, nearest
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 CROPS = ("resized", "padded", "none")
+_TRIED = 8
+_LONGEST_TEXT = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,7 @@ class Preprocessing:
     mean, std: of R, G and B on the scale 0..1; the input is ``(value / 255 - mean) / std``.
     crop_pct: the image is scaled to ``resolution / crop_pct`` and its centre cut out; 1 keeps all of a square image.
     crop_mode: what is scaled to that size: the shorter side (center), both sides (squash), the longer side (border).
+    own: the user's own transform, which takes the place of all that; the other fields then only describe.
     """
 
     resolution: int
@@ -42,6 +48,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     crop_pct: float = 1.0
     crop_mode: str = "center"
+    own: OwnTransform | None = None
 
     def __post_init__(self) -> None:
         if self.resolution < 1:
@@ -57,11 +64,17 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; :meth:`from_dict` gives the equal record back."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        own = {} if self.own is None else {"own": self.own.text}
+        plain = asdict(replace(self, own=None))
+        plain.pop("own")
+        return {**plain, "mean": list(self.mean), "std": list(self.std), **own}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Preprocessing":
-        """Raises ``UsageError`` for unknown and missing keys and invalid values."""
+        """Raises ``UsageError`` for unknown and missing keys and invalid values.
+
+        Of the user's own transform only the text comes back.
+        """
         if not isinstance(data, Mapping):
             raise UsageError(f"Preprocessing is a mapping (resolution, mean, std, ...), got {data!r:.60}.")
         known = {field.name for field in fields(cls)}
@@ -71,7 +84,8 @@ class Preprocessing:
         if "resolution" not in data:
             raise UsageError(f"Preprocessing needs resolution (pixels), got only {sorted(data)}.")
         try:
-            return TypeAdapter(cls).validate_python(dict(data))
+            own = {"own": OwnTransform(text=str(data["own"]))} if "own" in data else {}
+            return TypeAdapter(cls).validate_python({**data, **own})
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
@@ -170,17 +184,26 @@ class Augmentation:
         return parts[1].transforms
 
 
-def eval_transform(pre: Preprocessing) -> ImageTransform:
-    """What timm does to an image before a network sees it; nothing random."""
+def eval_transform(pre: Preprocessing) -> ImageTransform | OwnInput:
+    """What timm, or the user's own transform, does to an image before a network sees it; nothing random."""
+    if pre.own is not None:
+        return OwnInput(pre.own, pre.resolution)
     shortcut = _unchanged if _keeps_exact_size(pre) else None
     return ImageTransform(_eval_steps(pre), resolution=pre.resolution, mean=pre.mean, std=pre.std, shortcut=shortcut)
 
 
-def train_transform(pre: Preprocessing, aug: Augmentation) -> ImageTransform:
+def train_transform(pre: Preprocessing, aug: Augmentation) -> ImageTransform | OwnInput:
     """``pre`` with the random changes of ``aug``."""
-    steps = _crop_steps(pre, aug)
-    steps += [transforms.RandomHorizontalFlip(aug.hflip)] if aug.hflip else []
-    steps += [transforms.RandomVerticalFlip(aug.vflip)] if aug.vflip else []
+    if pre.own is not None:
+        crop = Crop(kind=aug.crop, scale=aug.scale, ratio=aug.ratio, padding=aug.padding / pre.resolution)
+        return OwnInput(
+            pre.own,
+            pre.resolution,
+            geometry=[crop, *_flips(aug)],
+            colour=aug.colour_steps(pre),
+            erasing=aug.random_erasing,
+        )
+    steps = _crop_steps(pre, aug) + _flips(aug)
     colour = aug.colour_steps(pre)
     padding = aug.padding if aug.crop == "padded" else 0
     on_array = not colour and (aug.crop == "padded" or (aug.crop == "none" and _keeps_exact_size(pre)))
@@ -192,6 +215,36 @@ def train_transform(pre: Preprocessing, aug: Augmentation) -> ImageTransform:
         shortcut=CropAndFlip(padding=padding, hflip=aug.hflip, vflip=aug.vflip) if on_array else None,
         random_erasing=aug.random_erasing,
     )
+
+
+def preprocessing_of(transform: Callable[[Any], Any], images: ImageSet) -> Preprocessing:
+    """What a transform of the user's does to ``images``: described where it is the usual steps, which is tried on some
+    images, else as it is.
+
+    Raises ``UsageError`` where it does not give tensors (3, R, R).
+    """
+    some = [images.pil(i) for i in range(min(_TRIED, len(images)))]
+    try:
+        wanted = [as_input(transform(image)) for image in some]
+    except Exception as error:  # a transform may raise anything
+        raise UsageError(
+            f"the transform makes an image a tensor (3, R, R) of floats, but of {images.name_of(0)} it made an error "
+            f"({type(error).__name__}: {error}). Give one that ends e.g. in ToTensor() and Normalize(mean, std)."
+        ) from error
+    if (fields := described(transform)) is not None:
+        pre = Preprocessing(**fields)
+        given = [eval_transform(pre)(image) for image in some]
+        if all(a.shape == b.shape and torch.allclose(a, b, atol=1e-5) for a, b in zip(given, wanted, strict=True)):
+            return pre
+    own = OwnTransform(text=" ".join(repr(transform).split())[:_LONGEST_TEXT], apply=transform)
+    return Preprocessing(resolution=wanted[0].shape[1], mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), own=own)
+
+
+def as_given(images: ImageSet) -> Preprocessing:
+    """For images that are the network's inputs already."""
+    side = images.raw(0).shape[1]  # type: ignore[union-attr] - a tensor
+    own = OwnTransform(text="images are given as the network wants them", apply=as_input)
+    return Preprocessing(resolution=side, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), own=own)
 
 
 def _eval_steps(pre: Preprocessing) -> list[Callable]:
@@ -216,6 +269,11 @@ def _crop_steps(pre: Preprocessing, aug: Augmentation) -> list[Callable]:
         pre.resolution, scale=aug.scale, ratio=aug.ratio, hflip=0.0, interpolation=pre.interpolation, separate=True
     )
     return parts[0].transforms
+
+
+def _flips(aug: Augmentation) -> list[Callable]:
+    steps: list[Callable] = [transforms.RandomHorizontalFlip(aug.hflip)] if aug.hflip else []
+    return steps + ([transforms.RandomVerticalFlip(aug.vflip)] if aug.vflip else [])
 
 
 def _keeps_exact_size(pre: Preprocessing) -> bool:

@@ -178,10 +178,13 @@ def text_of(description: Mapping[str, Any]) -> str:
     return " | ".join([f"parent {parent}", *map(part_word, [*description["blocks"], description["head"]])])
 
 
-def build_chain(description: Mapping[str, Any], num_classes: int, **kwargs: Any) -> ChainNet:
+def build_chain(
+    description: Mapping[str, Any], num_classes: int, model: nn.Module | None = None, **kwargs: Any
+) -> ChainNet:
     """The network of a description, without values (parameters and changed buffers are on the meta device).
 
-    ``kwargs`` are added to the parent's ``model_kwargs``. Raises ``UsageError`` for a damaged description, and for a
+    ``model``: the parent itself, where timm does not have it; it is copied. ``kwargs`` are added to the parent's
+    ``model_kwargs``. Raises ``UsageError`` for a damaged description, and for a
     parent that the installed timm does not have.
     """
     parent = Parent.from_dict(description.get("parent"))
@@ -189,7 +192,7 @@ def build_chain(description: Mapping[str, Any], num_classes: int, **kwargs: Any)
     if not isinstance(told, list) or len(told) != len(parent.borders):
         raise UsageError(f"a student made of its parent's parts has {len(parent.borders)} blocks, got {told!r:.60}.")
     parent = replace(parent, model_kwargs={**parent.model_kwargs, **kwargs})
-    own = parent.cut(parent.build(), share=True)
+    own = parent.cut(parent.build(), share=True) if parent.model or model is None else parent.cut(model)
     *blocks, head = [build_part(one, was) for one, was in zip([*told, description.get("head")], own, strict=True)]
     return ChainNet(parent, blocks, head, num_classes)
 

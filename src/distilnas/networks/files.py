@@ -77,6 +77,7 @@ def load_student(
     out_indices: int | Sequence[int] | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
+    parent: nn.Module | None = None,
     **kwargs: Any,
 ) -> Any:
     """The student of a folder, in eval mode; its ``student_config`` is the content of ``student.json``.
@@ -88,6 +89,7 @@ def load_student(
         out_indices: which maps, of one per resolution, or the last so many; all by default.
         num_classes: another number than the student's gives a new classifier (0: none).
         in_chans: another number than the student's adapts the first convolution's weights, as timm does.
+        parent: the network whose parts the student is made of, where it is not timm's; copied, but for the weights.
         kwargs: passed on to the network, e.g. ``drop_rate`` for fine-tuning.
 
     Raises ``UsageError`` for a missing or damaged file, for weights that belong to another architecture, and for a
@@ -95,7 +97,7 @@ def load_student(
     """
     folder = Path(folder)
     config = read_config(folder / CONFIG)
-    model = _build(folder, config, kwargs)
+    model = _build(folder, config, parent, kwargs)
     model.student_config = config
     if in_chans is not None:
         with_input_channels(model, in_chans)
@@ -142,7 +144,7 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _build(folder: Path, config: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
+def _build(folder: Path, config: Mapping[str, Any], parent: nn.Module | None, kwargs: dict[str, Any]) -> Any:
     chain = config["schema"] == CHAIN_SCHEMA
     architecture = None if chain else architecture_from_dict(config["architecture"])
     own = fingerprint(config) if architecture is None else architecture.fingerprint
@@ -151,7 +153,7 @@ def _build(folder: Path, config: Mapping[str, Any], kwargs: dict[str, Any]) -> A
     _check_sum(folder, config.get("weights_sha256"))
     state = _read_weights(folder / WEIGHTS, own)
     if architecture is None:
-        model: Any = build_chain(config, config["num_classes"], **kwargs)
+        model: Any = build_chain(config, config["num_classes"], parent, **kwargs)
     else:
         model = build_network(architecture, num_classes=config["num_classes"], in_chans=config["in_chans"], **kwargs)
     try:

@@ -90,7 +90,7 @@ class Parent:
         if self.model is None:
             raise UsageError(
                 "a student is built again from its parent's name in timm, but this one's parent is a network of your "
-                "own: use the ONNX file, or load model.safetensors into the network that your code makes."
+                "own: give it (load_student(folder, parent=module)), or use the ONNX file."
             )
         if not timm.is_model(self.model):
             raise UsageError(

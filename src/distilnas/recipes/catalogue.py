@@ -6,6 +6,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from distilnas.config import merge, parse
 from distilnas.config.load import read_text
 from distilnas.errors import UsageError, nearest
@@ -20,7 +22,7 @@ from distilnas.recipes.rank.recipe import RANK
 from distilnas.recipes.rank.settings import RankSettings
 from distilnas.recipes.retrain.settings import RetrainSettings
 from distilnas.recipes.retrain.steps import RETRAINING
-from distilnas.recipes.settings import Settings
+from distilnas.recipes.settings import Settings, plain
 from distilnas.recipes.shrink.recipe import SHRINK
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.truth.settings import TruthSettings
@@ -63,10 +65,19 @@ def config_text(config: str) -> str:
 
 def load_settings(config: str, overrides: tuple[str, ...] = ()) -> Any:
     """Settings (``AnySettings``, by its ``recipe``) of a shipped name or YAML file with ``key.sub=value`` overrides."""
-    data = merge(config_text(config), completed(overrides), origin=config, read=config_text)
+    return _settings(config_text(config), overrides, config)
+
+
+def settings_from(data: Mapping[str, Any], overrides: tuple[str, ...] = ()) -> Any:
+    """The same of settings as they are in a file."""
+    return _settings(yaml.safe_dump(plain(dict(data))), overrides, "the settings")
+
+
+def _settings(text: str, overrides: tuple[str, ...], origin: str) -> Any:
+    data = merge(text, completed(overrides), origin=origin, read=config_text)
     recipe = data.get("recipe", "dna")
     if recipe not in RECIPES:
-        raise UsageError(f"unknown recipe {recipe!r} in {config}; {nearest(str(recipe), RECIPES)}")
+        raise UsageError(f"unknown recipe {recipe!r} in {origin}; {nearest(str(recipe), RECIPES)}")
     return parse(data, RECIPES[recipe].settings)
 
 

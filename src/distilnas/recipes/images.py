@@ -16,13 +16,15 @@ from distilnas.data import (
     read_wds,
     synthetic,
 )
-from distilnas.recipes.settings import DataSettings
+from distilnas.errors import UsageError
+from distilnas.recipes.own import OwnImages
+from distilnas.recipes.settings import OWN, DataSettings
 from distilnas.records.steps import Data
 
 
-def load_splits(data: DataSettings, seed: int, rating_images: int) -> DataSplits:
-    """Read the images and split them; all randomness comes from the run's seed."""
-    train, test = _read(data, seed)
+def load_splits(data: DataSettings, seed: int, rating_images: int, own: OwnImages | None = None) -> DataSplits:
+    """Read the images, or take the user's ``own``, and split them; all randomness comes from the run's seed."""
+    train, test = _read(data, seed, own)
     splits = make_splits(
         train,
         test,
@@ -38,7 +40,14 @@ def load_splits(data: DataSettings, seed: int, rating_images: int) -> DataSplits
     )
 
 
-def _read(data: DataSettings, seed: int) -> tuple[ImageSet, ImageSet | None]:
+def _read(data: DataSettings, seed: int, own: OwnImages | None) -> tuple[ImageSet, ImageSet | None]:
+    if data.source == OWN:
+        if own is None:
+            raise UsageError(
+                f"data.source={OWN} are images of your own: continue the run from Python, distilnas.shrink(model, "
+                "images=...)."
+            )
+        return own.train, own.test
     if data.source == "digits":
         return digits(data.resolution or 32), None
     if data.source == "synthetic":

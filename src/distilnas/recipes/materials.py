@@ -20,6 +20,7 @@ from distilnas.data import (
 )
 from distilnas.files import write_json
 from distilnas.recipes.images import load_splits
+from distilnas.recipes.own import OwnImages
 from distilnas.recipes.settings import DataSettings, RuntimeSettings, check_seeds
 from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
@@ -45,7 +46,10 @@ class SupernetSettings(Protocol):
 
 
 class Materials:
-    """``preprocessing`` is what the networks of the run want; ``rating_images`` are held out of the training set."""
+    """``preprocessing`` is what the networks of the run want; ``rating_images`` are held out of the training set.
+
+    ``images``: the user's own, in place of those that ``data`` names.
+    """
 
     def __init__(
         self,
@@ -55,9 +59,11 @@ class Materials:
         seed: int,
         preprocessing: Preprocessing,
         rating_images: int = 0,
+        images: OwnImages | None = None,
         progress: Progress | None = None,
     ) -> None:
         check_seeds([seed])
+        self.own_images = images
         self.data, self.runtime, self.seed, self.preprocessing = data, runtime, seed, preprocessing
         self.rating_images = rating_images
         self.progress = progress or SilentProgress()
@@ -68,7 +74,7 @@ class Materials:
     @cached_property
     def splits(self) -> DataSplits:
         """The images as they are now."""
-        return load_splits(self.data, self.seed, self.rating_images)
+        return load_splits(self.data, self.seed, self.rating_images, self.own_images)
 
     def training_inputs(self, folder: Path, splits: DataSplits) -> dict[str, Any]:
         """What ``train_classifier`` needs besides model, settings, name and seed."""

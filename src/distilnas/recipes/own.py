@@ -1,15 +1,18 @@
-"""A teacher that is the user's own trained PyTorch module: what a run must know of it."""
+"""A teacher and images that are the user's own objects in Python: what a run must know of them."""
 
 import copy
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import timm
 import torch
 from torch import nn
 
 from distilnas.checksums import read_record
-from distilnas.data import Preprocessing
+from distilnas.data import ImageSet, Preprocessing
+from distilnas.data.given import key_of
 from distilnas.errors import UsageError
 from distilnas.recipes.settings import OWN, TeacherSettings
 
@@ -23,13 +26,40 @@ class OwnTeacher:
     preprocessing: Preprocessing
     module: nn.Module | None = None
 
+    @cached_property
+    def timm_name(self) -> str | None:
+        """The name of timm's model that the module is, of its usual arguments; None for any other."""
+        config = getattr(self.module, "pretrained_cfg", None) or {}
+        name, number = config.get("architecture"), getattr(self.module, "num_classes", None)
+        if self.module is None or number is None or not name or not timm.is_model(name):
+            return None
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            usual = timm.create_model(name, num_classes=number)
+        shapes, own = ({key: value.shape for key, value in m.state_dict().items()} for m in (usual, self.module))
+        return name if shapes == own and repr(usual) == repr(self.module) else None
+
     def copy(self) -> nn.Module:
         """A copy of the module, so that the user's is neither trained nor frozen."""
         if self.module is None:
             raise UsageError(
-                "this step needs the run's own teacher: continue the run from Python, run_dna(..., teacher=module)."
+                "this step needs the run's own teacher: continue the run from Python and hand the module in again "
+                "(distilnas.shrink(module, ...), or run_dna(..., teacher=module))."
             )
         return copy.deepcopy(self.module)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OwnImages:
+    """Image sets of the user's, in place of a source that settings can name. Without ``test`` a share is split off."""
+
+    train: ImageSet
+    test: ImageSet | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells such images from others; stands where settings have a path."""
+        keys = [key_of(part) for part in (self.train, self.test) if part is not None]
+        return "-".join(keys)
 
 
 def own_teacher(

@@ -33,7 +33,8 @@ _KEYS_OF_SOURCES = {
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """Which images; the guide's page on data shows a line for each ``source``. ``digits`` comes with scikit-learn,
-    ``synthetic`` is made up (``images`` of them, default 1000, in ``classes``, default 10); the others need ``path``.
+    ``synthetic`` is made up (``images`` of them, default 1000, in ``classes``, default 10); ``own`` are handed over in
+    Python, and ``path`` tells them from others; the others need ``path``.
 
     Without test images of the source's own, or in ``test_path`` (wds, tar), ``test_fraction`` is split off. Columns or
     entries (``image_key``, ``label_key``) and splits (``train_split``, ``test_split``) have names where the source has.
@@ -45,7 +46,7 @@ class DataSettings:
     size.
     """
 
-    source: Literal["digits", "folder", "cifar10", "cifar100", "hf", "wds", "tar", "synthetic"] = "folder"
+    source: Literal["digits", "folder", "cifar10", "cifar100", "hf", "wds", "tar", "synthetic", "own"] = "folder"
     path: str | None = None
     test_path: str | None = None
     image_key: str | None = None

@@ -4,7 +4,7 @@ Where a network comes from is the matter of an earlier step, or of whoever has d
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from distilnas.costing import profile
-from distilnas.data import DataSplits, Preprocessing
+from distilnas.data import DataSplits
 from distilnas.errors import UsageError
 from distilnas.export import export_onnx
 from distilnas.files import write_bytes
@@ -177,10 +177,14 @@ class Evaluate(Step[AnyJob, None]):
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Step[AnyJob, None]):
-    """The folder to hand over: safetensors, description, ONNX checked against PyTorch."""
+    """The folder to hand over: safetensors, description, ONNX checked against PyTorch.
+
+    ``read``: the network of a folder.
+    """
 
     name: str = "export"
     of: Retrain
+    read: Callable[[AnyJob, Path], Any] = lambda _, folder: load_student(folder)
     verb: ClassVar = verbs.EXPORT
 
     def place(self, job: AnyJob) -> str:
@@ -192,8 +196,8 @@ class Export(Step[AnyJob, None]):
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
         for name in (STUDENT_WEIGHTS, STUDENT_CONFIG):
             write_bytes(folder / name, (job.do(self.of).folder / name).read_bytes())
-        student = load_student(folder)
-        wants = Preprocessing.from_dict(student.student_config["preprocessing"])
+        student = self.read(job, folder)
+        wants = replace(job.preprocessing, resolution=student.student_config["preprocessing"]["resolution"])
         images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation, preprocessing=wants)))
         return asdict(export_onnx(student, folder / "model.onnx", images[:32], opset=job.settings.export.opset))
 

@@ -18,7 +18,7 @@ from distilnas.networks import load_student
 from distilnas.recipes import doubts
 from distilnas.recipes.frame import Job, Step
 from distilnas.recipes.materials import Materials, finish_training, majority
-from distilnas.recipes.own import OwnTeacher
+from distilnas.recipes.own import OwnImages, OwnTeacher
 from distilnas.recipes.planning.bench import Plan
 from distilnas.recipes.planning.disk import weights_mb
 from distilnas.recipes.planning.forecast import USUAL_CLASSES, StandIn, StepForecast, Work
@@ -136,11 +136,13 @@ def taught(
     preprocessing: Preprocessing | None = None,
     cut: Cut = propose,
     own: OwnTeacher | None = None,
+    images: OwnImages | None = None,
     progress: Progress | None = None,
 ) -> tuple[Materials, Teaching]:
     """Materials whose images are as the teacher wants them, and the teacher.
 
-    ``rating_images`` are held out of the training set. Without a ``teacher``, ``preprocessing`` is needed.
+    ``rating_images`` are held out of the training set. Without a ``teacher``, ``preprocessing`` is needed. ``own``,
+    ``images``: the user's.
     """
     preprocessing = own.preprocessing if own else preprocessing
     if preprocessing is None:
@@ -152,6 +154,7 @@ def taught(
         seed=settings.seed,
         preprocessing=preprocessing,
         rating_images=rating_images,
+        images=images,
         progress=progress,
     )
     return materials, Teaching(teacher, materials, cut=cut, own=own)

@@ -15,7 +15,7 @@ from distilnas.recipes.settings import OWN, DataSettings, SpaceSettings, Teacher
 from distilnas.recipes.spaces import named_space
 from distilnas.teachers.create import check_teacher_name, create_teacher
 
-_MADE = ("digits", "synthetic")
+_MADE = ("digits", "synthetic", OWN)
 _CLASSES = 10  # any number: nothing here depends on it
 
 

@@ -1,16 +1,19 @@
-"""Settings from what a command line says: a teacher, a folder of images, budgets; all else is found out."""
+"""Settings from what a command line or a call says: a teacher, images, budgets; all else is found out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from timm.models import get_pretrained_cfg
 
-from distilnas.config import parse
+from distilnas.config import merge, overrides_from, parse
 from distilnas.data import read_image_data
 from distilnas.errors import UsageError
 from distilnas.networks.files import CONFIG, read_config
+from distilnas.recipes.own import OwnImages
+from distilnas.recipes.settings import OWN
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.runtime.weights import read_state, stored_classes
 from distilnas.teachers import create_teacher
@@ -33,9 +36,14 @@ def budgets_of(given: Mapping[str, str | None]) -> tuple[dict[str, str], ...]:
     return tuple({name: values[i % len(values)] for name, values in lists.items()} for i in range(number))
 
 
+def run_folder(model: str, images: str) -> Path:
+    """Where a run lies that was given no folder."""
+    return Path("runs") / f"shrink-{model}-{images}"
+
+
 def shrink_settings(
     model: str,
-    images: str,
+    images: str | OwnImages,
     *,
     weights: str | None = None,
     by_order: bool = False,
@@ -45,30 +53,37 @@ def shrink_settings(
     minutes: float | None = None,
     epochs: float | None = None,
     seed: int = 0,
+    more: Mapping[str, Any] | None = None,
 ) -> ShrinkSettings:
-    """Settings for timm's ``model`` (or a student's folder) and a folder of ``images``.
+    """Settings for timm's ``model`` (or a student's folder, or ``own``) and ``images``, a folder or the user's own.
 
     A teacher whose classes are not the images' is fine-tuned first, for ``fit_epochs`` (default 8); with ``fit_epochs``
-    any is. ``minutes`` or ``epochs``: of the recovery of each student. On processors that multiply bfloat16 matrices
-    the run uses these.
+    any is. ``minutes`` or ``epochs``: of the recovery of each student. ``more``: other settings, in place of what is
+    found out. On processors that multiply bfloat16 matrices the run uses these.
     """
     is_folder = (Path(model) / CONFIG).is_file()
     teacher: dict[str, Any] = {"student": model} if is_folder else {"model": model}
     teacher |= {"weights": weights, "weights_by_order": by_order} if weights else {}
-    teacher |= {} if is_folder or weights else {"pretrained": True}
+    teacher |= {} if is_folder or weights or model == OWN else {"pretrained": True}
     if fit_epochs or (fit_epochs is None and _classes_differ(model, images, weights, is_folder)):
         teacher["fit"] = _fit(fit_epochs or FIT_EPOCHS)
     recovery = {"minutes": minutes, "epochs": epochs}
     data = {
         "recipe": "shrink",
         "seed": seed,
-        "data": {"source": "folder", "path": images} | ({"resolution": resolution} if resolution else {}),
+        "data": _source(images) | ({"resolution": resolution} if resolution else {}),
         "teacher": teacher,
         "budgets": [dict(budget) for budget in budgets],
         "recovery": {name: value for name, value in recovery.items() if value is not None},
         "runtime": {"precision": "bf16-mixed" if _multiplies_bf16() else "32-true"},
     }
-    return parse(data, ShrinkSettings)
+    return parse(merge(yaml.safe_dump(data), overrides_from(more or {}), origin="the settings"), ShrinkSettings)
+
+
+def _source(images: str | OwnImages) -> dict[str, Any]:
+    return (
+        {"source": OWN, "path": images.key} if isinstance(images, OwnImages) else {"source": "folder", "path": images}
+    )
 
 
 def _fit(epochs: int) -> dict[str, Any]:
@@ -76,8 +91,11 @@ def _fit(epochs: int) -> dict[str, Any]:
     return {"epochs": epochs, "batch_size": 64, "optim": optim}
 
 
-def _classes_differ(model: str, images: str, weights: str | None, is_folder: bool) -> bool:
-    number = len(read_image_data(images, check="none").train.classes)
+def _classes_differ(model: str, images: str | OwnImages, weights: str | None, is_folder: bool) -> bool:
+    if model == OWN:
+        return False
+    train = images.train if isinstance(images, OwnImages) else read_image_data(images, check="none").train
+    number = len(train.classes)
     if is_folder:
         return read_config(Path(model) / CONFIG)["num_classes"] != number
     if weights:

@@ -9,7 +9,7 @@ from torch import nn
 from distilnas.data import Preprocessing
 from distilnas.recipes.frame import Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.own import own_teacher
+from distilnas.recipes.own import OwnImages, own_teacher
 from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.steps import STEPS, BudgetSteps, ShrinkJob, budget_steps
@@ -33,11 +33,19 @@ def open_shrink(
     progress: Progress | None = None,
     teacher: nn.Module | None = None,
     preprocessing: Preprocessing | None = None,
+    images: OwnImages | None = None,
 ) -> tuple[Materials, Teaching]:
     """Images and teacher of a run in ``folder``, which remembers the user's own module; see ``run_shrink``."""
-    own = own_teacher(settings.teacher, teacher, preprocessing, folder)
-    rating = settings.library.rating_images
-    return taught(settings, settings.teacher, rating_images=rating, cut=cut, own=own, progress=progress)
+    return taught(
+        settings,
+        settings.teacher,
+        rating_images=settings.library.rating_images,
+        preprocessing=preprocessing,
+        cut=cut,
+        own=own_teacher(settings.teacher, teacher, preprocessing, folder),
+        images=images,
+        progress=progress,
+    )
 
 
 def check(job: ShrinkJob) -> None:
@@ -116,10 +124,12 @@ def run_shrink(
     progress: Progress | None = None,
     teacher: nn.Module | None = None,
     preprocessing: Preprocessing | None = None,
+    images: OwnImages | None = None,
 ) -> dict[str, Any]:
     """Run everything, continuing where ``folder`` stands; returns the content of ``summary.json``.
 
     ``teacher``: your own trained module, one output per class, where ``settings.teacher.model`` is ``own``, with the
-    ``preprocessing`` it wants; it is copied, never changed.
+    ``preprocessing`` it wants; it is copied, never changed. ``images``: your own, where ``settings.data.source`` is.
     """
-    return drive(SHRINK, settings, folder, *open_shrink(settings, folder, progress, teacher, preprocessing))
+    opened = open_shrink(settings, folder, progress, teacher, preprocessing, images)
+    return drive(SHRINK, settings, folder, *opened)

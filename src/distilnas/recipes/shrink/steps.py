@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from distilnas.data import ImageSet, Preprocessing
 from distilnas.files import write_json
@@ -16,7 +16,7 @@ from distilnas.networks import load_student, save_student
 from distilnas.networks.chain import ChainNet
 from distilnas.recipes.frame import Job, Several, Step
 from distilnas.recipes.materials import CHECKPOINT, finish_training
-from distilnas.recipes.settings import OWN, plain
+from distilnas.recipes.settings import plain
 from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.students import DATA, Export, beside
@@ -80,7 +80,8 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
             dtype=torch.bfloat16 if job.settings.runtime.precision == "bf16-mixed" else torch.float32,
             progress=job.progress,
         )
-        sides = smaller_sides(job.preprocessing.resolution, settings.resolutions)
+        fixed = job.preprocessing.own is not None  # a transform of the user's makes images of one side
+        sides = () if fixed else smaller_sides(job.preprocessing.resolution, settings.resolutions)
         library = with_sides(library, sides, calibration[: _FEW_IMAGES // _BATCH], rating)
         save_library(folder / "library.npz", library)
         trunks = library.trunks()
@@ -147,12 +148,12 @@ class Recover(Step[ShrinkJob, None]):
         return {"choose": job.key(self.of), "data": job.key(DATA), "recovery": plain(job.settings.recovery)}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        student, splits, fit = load_student(job.do(self.of).folder), job.get(DATA), job.settings.teacher.fit
+        student, splits, fit = read_student(job, job.do(self.of).folder), job.get(DATA), job.settings.teacher.fit
         lesson = Lesson(
             teacher=job.get(TEACHER).model,
             images=splits.train,
             validation=splits.validation,
-            preprocessing=_wants(student),
+            preprocessing=_wants(job, student),
             teacher_preprocessing=job.preprocessing,
             pairs=_pairs(job, student),
             device=job.device,
@@ -169,8 +170,8 @@ class Recover(Step[ShrinkJob, None]):
             job.progress.message(
                 "  mind: the student is worse on held-out images after its recovery: it stays untrained"
             )
-        kept: Any = found.model if helped else load_student(job.do(self.of).folder)
-        save_student(folder, kept, **_words(job, _wants(student).resolution))
+        kept: Any = found.model if helped else read_student(job, job.do(self.of).folder)
+        save_student(folder, kept, **_words(job, _wants(job, student).resolution))
         result = {"before": found.before, "after": after, "helped": helped, "lr": found.lr}
         result |= {"tried": list(found.tried), "updates": found.updates}
         return result | finish_training(folder, found.log)
@@ -190,9 +191,9 @@ class EvaluateStudent(Step[ShrinkJob, None]):
         return {"recover": job.key(self.of), "data": job.key(DATA)}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        students = [load_student(job.do(step).folder) for step in (self.of.of, self.of)]
+        students = [read_student(job, job.do(step).folder) for step in (self.of.of, self.of)]
         test = job.get(DATA).test
-        before, after = (job.materials.test(student, test, preprocessing=_wants(student)) for student in students)
+        before, after = (job.materials.test(one, test, preprocessing=_wants(job, one)) for one in students)
         return after | {"top1_before_training": before["top1"]}
 
 
@@ -249,7 +250,7 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
     for budget in settings.budgets:
         chosen = Choose(budget=tuple(budget.items()))
         recovered = Recover(of=chosen)
-        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered)  # type: ignore[arg-type] - of Retrain only a forecast asks more
+        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered, read=read_student)  # type: ignore[arg-type] - of Retrain only a forecast asks more
         found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, export=exported))
     return found
 
@@ -319,21 +320,41 @@ def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> ChainNet:
     parent = parent_of(
         at_side(shelf.library.units, side),
         (3, resolution, resolution),
-        model=None if teacher.model == OWN or teacher.student else teacher.model.partition(".")[0],
+        model=_timm_name(job),
         num_classes=len(job.get(DATA).train.classes),
         model_kwargs=teacher.model_kwargs,
     )
     return student_net(parent, one.modules)
 
 
+def read_student(job: ShrinkJob, folder: Path) -> Any:
+    """The student of a folder of this run, in eval mode."""
+    return load_student(folder, parent=_own_parent(job))
+
+
+def _own_parent(job: ShrinkJob) -> nn.Module | None:
+    """The teacher where it can't be built by a name of timm's."""
+    return None if _timm_name(job) else job.given.bare(len(job.result(DATA)["classes"]))
+
+
+def _timm_name(job: ShrinkJob) -> str | None:
+    """timm's name of the teacher; None where it is none of timm's."""
+    teacher = job.settings.teacher
+    if job.given.own is not None:
+        return job.given.own.timm_name
+    return None if teacher.student else teacher.model.partition(".")[0]
+
+
 def _words(job: ShrinkJob, side: int | None) -> dict[str, Any]:
+    """What is stored beside the weights of a student for images of ``side`` pixels (None: the teacher's)."""
     wants = replace(job.preprocessing, resolution=side or job.preprocessing.resolution)
-    return {"classes": job.get(DATA).train.classes, "preprocessing": wants.to_dict()}
+    classes = job.get(DATA).train.classes
+    return {"classes": classes, "preprocessing": wants.to_dict(), "parent": _own_parent(job)}
 
 
-def _wants(student: Any) -> Preprocessing:
-    """How a student that was read from its folder wants its images."""
-    return Preprocessing.from_dict(student.student_config["preprocessing"])
+def _wants(job: ShrinkJob, student: Any) -> Preprocessing:
+    """How a student that was read from its folder wants its images: as the teacher, but for their size."""
+    return replace(job.preprocessing, resolution=student.student_config["preprocessing"]["resolution"])
 
 
 def _along(shelf: Shelf, points: int) -> list[Chosen]:
@@ -369,7 +390,7 @@ def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alter
 def _pairs(job: ShrinkJob, student: Any) -> tuple[tuple[str, str], ...]:
     """The student's blocks beside the teacher's modules whose output they imitate, one a block of the partition; none
     where it sees other images."""
-    if _wants(student) != job.preprocessing:
+    if _wants(job, student) != job.preprocessing:
         return ()
     taps = {tap["path"] for tap in job.result(TEACHER)["partition"]["taps"]}
     borders = student.parent.borders
