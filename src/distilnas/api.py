@@ -29,6 +29,7 @@ def shrink(
     macs: Limit | None = None,
     params: Limit | None = None,
     bytes: Limit | None = None,
+    latency: Limit | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
     fit_epochs: int | None = None,
@@ -57,6 +58,8 @@ def shrink(
         macs, params, bytes: The most that is allowed of multiply-adds, parameters and bytes of weights: an amount
             (9_000_000, "9M"), a share of the teacher's (0.4, "40%"), or several, one student each. Given together they
             hold together. Default: half of the MACs.
+        latency: The most milliseconds ("5ms"), or a share of the teacher's, measured in onnxruntime with one thread
+            unless ``settings`` say otherwise: ``{"latency": {"threads": 4}}``.
         minutes, epochs: How long each student is recovered; default: half of the teacher's fit, or 4 epochs.
         fit_epochs: Fine-tune the model on the images first; default: 8 epochs where its classes are not the images'
             (a module of your own is fine-tuned only if this is given).
@@ -83,7 +86,7 @@ def shrink(
     folder, summary = shrink_call(
         model,
         images,
-        limits={"macs": macs, "params": params, "bytes": bytes},
+        limits={"macs": macs, "params": params, "bytes": bytes, "latency_ms": latency},
         transform=transform,
         test=test,
         classes=classes,

@@ -8,7 +8,7 @@ from torch import nn
 
 from distilnas.errors import UsageError
 from distilnas.latency import LatencySettings, make_piece, measure, stopwatch, timing
-from distilnas.latency.measure import measurement
+from distilnas.latency.measuring import measurement
 
 SETTINGS = LatencySettings()
 

@@ -62,9 +62,9 @@ def show(summary: dict[str, Any], folder: Path) -> None:
 
 def _networks(rows: dict[str, dict[str, Any]], asked: Iterable[str] = ()) -> Table:
     """Accuracy and costs of networks: the usual ones and those ``asked`` for."""
-    from distilnas.tables.measures import MEASURES, measure_info, shown
+    from distilnas.tables.measures import EXACT, measure_info, shown
 
-    table, costs = Table(box=None, pad_edge=False), shown(MEASURES, asked)
+    table, costs = Table(box=None, pad_edge=False), shown(EXACT, asked)
     for column in ("", "test top-1", *(measure_info(cost).title for cost in costs)):
         table.add_column(column, justify="left" if not column else "right")
     for name, row in rows.items():
@@ -78,12 +78,12 @@ def _amount(value: int | float | None) -> str:
 
 def _show_dna(summary: dict[str, Any]) -> None:
     teacher, student, solution, rating = (summary[key] for key in ("teacher", "student", "solution", "rating"))
-    from distilnas.tables.measures import MEASURES, shown
+    from distilnas.tables.measures import EXACT, shown
 
     drawn = {f"random {row['hash'][:6]}": row for row in summary["random"]}
     asked = solution["budgets"]
     table = _networks({f"teacher {teacher['name']}": teacher, "student": student} | drawn, asked)
-    both = (cost for cost in shown(MEASURES, asked) if cost in student and cost in teacher)
+    both = (cost for cost in shown(EXACT, asked) if cost in student and cost in teacher)
     table.add_row("student / teacher", "", *(f"{student[cost] / teacher[cost]:.1%}" for cost in both))
     console.print(table)
     proof = "proved optimal" if solution["optimal"] else "not proved optimal"

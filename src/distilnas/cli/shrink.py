@@ -20,6 +20,14 @@ def shrink(
     macs: Annotated[str | None, typer.Option(help=_LIMIT.format("Most multiply-adds"))] = None,
     params: Annotated[str | None, typer.Option(help=_LIMIT.format("Most parameters"))] = None,
     bytes: Annotated[str | None, typer.Option(help=_LIMIT.format("Most bytes of weights"))] = None,
+    latency: Annotated[str | None, typer.Option(help=_LIMIT.format("Most latency, e.g. 5ms"))] = None,
+    runtime: Annotated[str | None, typer.Option(help="Of latency: onnxruntime (default) or torch.")] = None,
+    device: Annotated[str | None, typer.Option(help="Of latency: cpu (default) or cuda.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of latency; default: 1.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Of latency: images at a time; default: 1.")] = None,
+    latency_table: Annotated[
+        str | None, typer.Option(help="Latencies of another device: the file of `distilnas latency import`.")
+    ] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the images in pixels; default: the model's.")] = None,
     fit_epochs: Annotated[
         int | None, typer.Option(help="Fine-tune the model on the images first; default: 8 if its classes differ.")
@@ -41,16 +49,19 @@ def shrink(
     from distilnas.recipes.shrink.recipe import run_shrink
 
     begin()
+    measured = {"runtime": runtime, "device": device, "threads": threads, "batch": batch, "table": latency_table}
+    measured = {name: value for name, value in measured.items() if value is not None}
     settings = shrink_settings(
         model,
         images,
         weights=weights,
         by_order=weights_by_order,
-        budgets=budgets_of({"macs": macs, "params": params, "bytes": bytes}),
+        budgets=budgets_of({"macs": macs, "params": params, "bytes": bytes, "latency_ms": latency}),
         resolution=resolution,
         fit_epochs=fit_epochs,
         minutes=minutes,
         epochs=epochs,
+        more={"latency": measured} if measured else None,
         seed=seed,
     )
     folder = run or run_folder(Path(model).name, Path(images).resolve().name)
@@ -66,22 +77,39 @@ def show_shrunk(summary: dict[str, Any]) -> None:
     """Teacher and students side by side on stdout."""
     from distilnas.tables.measures import EXACT, MEASURES
 
+    costs = [name for name in (*EXACT, "latency_ms") if name in summary["teacher"]]
     table = Table(box=None, pad_edge=False)
-    for column in ("", "test top-1", "untrained", *(MEASURES[name].title for name in EXACT)):
+    for column in ("", "test top-1", "untrained", *(MEASURES[name].title for name in costs)):
         table.add_column(column, justify="left" if not column else "right")
     teacher = summary["teacher"]
-    table.add_row(f"teacher {teacher['name']}", f"{teacher['top1']:.2f} %", "", *_costs(teacher, teacher))
+    table.add_row(f"teacher {teacher['name']}", f"{teacher['top1']:.2f} %", "", *_costs(costs, teacher, teacher))
     for row in summary["students"]:
         name = ", ".join(f"{measure} <= {limit}" for measure, limit in row["budget"].items())
         accuracies = (f"{row['top1']:.2f} %", f"{row['top1_before_training']:.2f} %")
-        table.add_row(name, *accuracies, *_costs(row, teacher))
+        table.add_row(name, *accuracies, *_costs(costs, row, teacher))
     console.print(table)
+    if timed := summary.get("latency"):
+        console.print(_latency(timed, summary["students"]), markup=False, highlight=False, soft_wrap=True)
     for row in summary["students"]:
         console.print(f"  {row['artefacts']['weights']}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _costs(row: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
-    from distilnas.tables.measures import EXACT
+def _costs(costs: list[str], row: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
+    known = [name for name in costs if name in row]
+    texts = {name: f"{row[name]:,}" if isinstance(row[name], int) else f"{row[name]:.3g} ms" for name in known}
+    shares = {name: "" if row is teacher else f" ({row[name] / teacher[name]:.0%})" for name in known}
+    return [f"{texts[name]}{shares[name]}" if name in known else "" for name in costs]
 
-    shares = ["" if row is teacher else f" ({row[name] / teacher[name]:.0%})" for name in EXACT]
-    return [f"{row[name]:,}{share}" for name, share in zip(EXACT, shares, strict=True)]
+
+def _latency(timed: dict[str, Any], students: list[dict[str, Any]]) -> str:
+    """One line on where it was measured, and one a student."""
+    how = f"{timed['threads']} thread(s), batch {timed['batch']}, {timed['processor']}"
+    lines = [f"  latency in {timed['runtime']} {timed['version']}, {how}"]
+    for row in (row["latency"] for row in students if "latency" in row):
+        low, high = row["interval_ms"]
+        word = "measured" if timed["measured_here"] else "by the table from elsewhere"
+        lines.append(
+            f"    limit {row['limit_ms']:.3g} ms: estimated {row['estimate_ms']:.3g}, {word} {row['measured_ms']:.3g} "
+            f"({low:.3g} to {high:.3g}), {row['ratio'][0]:.0%} of the teacher's"
+        )
+    return "\n".join([*lines, *([f"  mind: {timed['doubt']}"] if timed["doubt"] else [])])

@@ -13,12 +13,13 @@ LatencyDevice = Literal["cpu", "cuda"]
 @dataclass(frozen=True, kw_only=True)
 class LatencySettings:
     """``runtime``: what runs the network (torch: as TorchScript); ``threads``: of one operator; ``batch``: images at a
-    time. A latency is that of a whole batch."""
+    time. A latency is that of a whole batch. ``table``: the file of ``distilnas latency import``, of another device."""
 
     runtime: Runtime = "onnxruntime"
     device: LatencyDevice = "cpu"
     threads: int = 1
     batch: int = 1
+    table: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, valid in (("runtime", self.runtime, Runtime), ("device", self.device, LatencyDevice)):

@@ -16,6 +16,9 @@ from distilnas.surgery.library import Choice, Library, Trunk, choice_in
 from distilnas.surgery.rate import divergence, rating_from
 from distilnas.surgery.sides import possible_sides, resized
 
+_AT_MOST = 1e12  # as good as no limit
+_ROUNDING = 1e-9  # relative, of sums of floats
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chosen:
@@ -69,6 +72,22 @@ def best_of_kinds(trunks: Sequence[Trunk], limits: Sequence[Limit]) -> list[Chos
         with suppress(InfeasibleError):
             found += best_choices(some, limits)
     return sorted({one.choice: one for one in found}.values(), key=lambda one: one.solution.rating)
+
+
+def least_choice(trunks: Sequence[Trunk], limits: Sequence[Limit], cost: str) -> Chosen:
+    """Of the students with the least ``cost`` within the other ``limits`` the one with the lowest summed rating.
+
+    Raises ``InfeasibleError`` when none keeps the others.
+    """
+    others = [limit for limit in limits if limit.cost != cost]
+    reaches = [
+        explain_infeasible(trunk.problem, [Limit(cost=cost, max=_AT_MOST), *others]).reaches[0] for trunk in trunks
+    ]
+    found = [reach.given_others for reach in reaches if reach.given_others is not None]
+    least = min(found, default=None)
+    if least is None:
+        raise InfeasibleError(_why_not(trunks, others))
+    return best_choices(trunks, [Limit(cost=cost, max=least + _ROUNDING * abs(least)), *others])[0]
 
 
 def different_choices(trunks: Sequence[Trunk], limits: Sequence[Limit], k: int, min_distance: int) -> list[Chosen]:

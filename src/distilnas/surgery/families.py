@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class UnitFamily:
     """One unit's ``options``, all kept first, left out (None) last where that is allowed.
 
     ``ratings`` (n,): sums over the groups that are cut; 0 for None, whose rating is the block's affair. ``costs``: (n,)
-    integers by name.
+    by name, integers where they are counted.
     """
 
     options: tuple[Numbers, ...]
@@ -81,12 +82,17 @@ class BlockFamily:
 
 
 def unit_family(
-    unit: Unit, parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]], measures: Sequence[str]
+    unit: Unit,
+    parts: Sequence[Cuttable],
+    ratings: Sequence[Mapping[int, float]],
+    measures: Sequence[str],
+    timed: Mapping[str, Callable[[Numbers], float]] = MappingProxyType({}),
 ) -> UnitFamily:
     """The family of ``unit``: all combinations of its groups' options; of many groups only some (`_one_by_one`).
 
     ``ratings[group][number]`` of keeping so many elements. Costs are counted on the unit with all and with the fewest
-    elements of each group: they are linear in each number, so that all others follow exactly.
+    elements of each group: they are linear in each number, so that all others follow exactly. ``timed``: further
+    costs, which are not counted.
     """
     free = math.prod(len(part.options) for part in parts) <= _MOST_OPTIONS
     options: list[Numbers] = list(
@@ -101,7 +107,8 @@ def unit_family(
     return UnitFamily(
         options=tuple(options),
         ratings=np.array(rated),
-        costs={name: np.array(values, dtype=np.int64) for name, values in costs.items()},
+        costs={name: np.array(values, dtype=np.int64) for name, values in costs.items()}
+        | {name: np.array([cost(numbers) for numbers in options], dtype=np.float64) for name, cost in timed.items()},
     )
 
 

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -35,6 +37,18 @@ class Choice:
     kept: tuple[Numbers, ...]
     early: bool = False
     side: int | None = None
+
+
+class Timed(Protocol):
+    """A cost of students that is measured and adds up, approximately."""
+
+    def unit(self, i: int, numbers: Numbers, *, side: int | None) -> float:
+        """Of a unit of which so much is kept, for images of a side; 0 where it is left out."""
+        ...
+
+    def head(self, last: int, *, side: int | None) -> float:
+        """Of the classifier of an early end behind a unit."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,22 +101,30 @@ class Library:
         """The teacher itself, for images of ``side`` pixels."""
         return Choice(kept=tuple(tuple(part.options[0] for part in parts) for parts in self.parts), side=side)
 
-    def trunks(self, measures: Sequence[str] = EXACT) -> tuple[Trunk, ...]:
+    def trunks(
+        self, measures: Sequence[str] = EXACT, timed: Mapping[str, Timed] = MappingProxyType({})
+    ) -> tuple[Trunk, ...]:
         """The searches that together hold every student of the library; first that of whole students at the teacher's
-        side."""
+        side.
+
+        ``timed``: further costs by name, which are not counted.
+        """
         found = []
         for side in (None, *sorted(self.sides, reverse=True)):
             units = at_side(self.units, side)
-            families = self._families(units, measures)
-            found += [self._trunk(last, side, units, families, measures) for last in (None, *sorted(self.exits))]
+            families = self._families(units, measures, timed, side)
+            found += [self._trunk(last, side, units, families, measures, timed) for last in (None, *sorted(self.exits))]
         return tuple(found)
 
-    def _families(self, shaped: Sequence[Unit], measures: Sequence[str]) -> list[BlockFamily]:
+    def _families(
+        self, shaped: Sequence[Unit], measures: Sequence[str], timed: Mapping[str, Timed], side: int | None
+    ) -> list[BlockFamily]:
         families = []
         for _, group in itertools.groupby(range(len(self.units)), key=lambda i: self.units[i].block):
             inside = list(group)
             means = {i: [{n: r.mean for n, r in rated.items()} for rated in self.widths[i]] for i in inside}
-            units = [unit_family(shaped[i], self.parts[i], means[i], measures) for i in inside]
+            further = {i: {name: partial(table.unit, i, side=side) for name, table in timed.items()} for i in inside}
+            units = [unit_family(shaped[i], self.parts[i], means[i], measures, further[i]) for i in inside]
             most = int(MOST_CANDIDATES ** (1 / len(units)))
             dropped = {
                 tuple(i - inside[0] for i in places): rating.mean
@@ -120,6 +142,7 @@ class Library:
         shaped: Sequence[Unit],
         families: Sequence[BlockFamily],
         measures: Sequence[str],
+        timed: Mapping[str, Timed],
     ) -> Trunk:
         base = 0.0 if side is None else self.sides[side].mean
         kept = tuple(families if last is None else families[: shaped[last].block - shaped[0].block + 1])
@@ -129,6 +152,7 @@ class Library:
             return Trunk(last=None, side=side, families=kept, problem=SearchProblem(blocks=blocks))
         part = Part(self.heads[last], shaped[last].out_shape)
         costs = {name: np.array([[MEASURES[name](part)]], dtype=np.int64) for name in measures}
+        costs |= {name: np.array([[table.head(last, side=side)]]) for name, table in timed.items()}
         cell = CellCandidates(name="early", width=0, ratings=np.array([self.exits[last].mean]), costs=costs)
         end = BlockCandidates(name="early end", in_widths=(0,), cells=(cell,))
         return Trunk(last=last, side=side, families=kept, problem=SearchProblem(blocks=(*blocks, end)))

@@ -1,6 +1,7 @@
 """What networks may cost, by name: the words, unit and kind of every measure; how each is taken, ``costing`` knows.
 
-A new measure is a line here and a file of its name in ``distilnas.costing.measures``.
+A new exact measure is a line here and a file of its name in ``distilnas.costing.measures``; ``distilnas.latency`` has
+those that are measured on a device.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ MEASURES: dict[str, MeasureInfo] = {
     "macs": MeasureInfo(words="MACs", long="MACs (papers: FLOPs)", always=True),
     "params": MeasureInfo(words="parameters", always=True),
     "bytes": MeasureInfo(words="bytes of weights", unit="B"),
+    "latency_ms": MeasureInfo(words="latency", unit="ms", exact=False),
 }
 EXACT = tuple(name for name, info in MEASURES.items() if info.exact)
 
@@ -54,9 +56,10 @@ def measure_info(name: str) -> MeasureInfo:
 
 
 def shown(known: Iterable[str], asked: Iterable[str] = ()) -> tuple[str, ...]:
-    """Those of the ``known`` costs that people see: the usual ones and those that were ``asked`` for."""
+    """Those of the ``known`` costs that people see: the usual ones, those that were measured, and those that were
+    ``asked`` for."""
     asked = set(asked)
-    return tuple(name for name in known if name in asked or name not in MEASURES or MEASURES[name].always)
+    return tuple(name for name in known if name in asked or name not in EXACT or MEASURES[name].always)
 
 
 def costs_in(record: Mapping[str, Any]) -> dict[str, Number]:

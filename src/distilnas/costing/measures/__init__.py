@@ -12,7 +12,6 @@ from torch import nn
 
 from distilnas.costing.counters import Counts, count
 from distilnas.tables.measures import EXACT, Number
-from distilnas.tables.measures import MEASURES as INFOS
 
 __all__ = ["EXACT", "MEASURES", "Measure", "Part"]
 
@@ -31,10 +30,9 @@ class Part:
 
 
 class Measure(Protocol):
-    """One number for a part: a whole one where the measure is exact. Exact measures are additive: that of a network is
-    the sum over its parts."""
+    """One exact number for a part. Measures are additive: that of a network is the sum over its parts."""
 
     def __call__(self, part: Part, /) -> Number: ...
 
 
-MEASURES: dict[str, Measure] = {name: import_module(f"{__name__}.{name}").measure for name in INFOS}
+MEASURES: dict[str, Measure] = {name: import_module(f"{__name__}.{name}").measure for name in EXACT}

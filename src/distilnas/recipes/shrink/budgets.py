@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from distilnas.latency.keep import latency_limit
 from distilnas.recipes.budgets import Budget, BudgetSettings, to_limits
 from distilnas.solve import Limit
 from distilnas.tables.measures import MEASURES
@@ -11,9 +12,9 @@ _NO_SHORT_FORMS = BudgetSettings()
 
 
 def check_each(budgets: Iterable[Budget]) -> None:
-    """Raise ``UsageError`` for a measure or an amount that is none."""
+    """Raise ``UsageError`` for a measure or an amount that is none, and for a lower limit on latency."""
     for budget in budgets:
-        limits_in(budget, dict.fromkeys(MEASURES, 1))
+        latency_limit(limits_in(budget, dict.fromkeys(MEASURES, 1)))
 
 
 def limits_in(budget: Budget, teacher: Mapping[str, Any]) -> tuple[Limit, ...]:

@@ -145,7 +145,7 @@ def _limit(limit: Any) -> str | None:
     if isinstance(limit, Sequence) and not isinstance(limit, str):
         return ",".join(str(_limit(one)) for one in limit)
     if isinstance(limit, float):
-        return f"{100 * limit:.12g}%" if 0 < limit <= 1 else f"{limit:.0f}"
+        return f"{100 * limit:.12g}%" if 0 < limit <= 1 else f"{limit:.12g}"
     return str(limit)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 from torch import nn
 
 from distilnas.data import Preprocessing
+from distilnas.latency.keep import LATENCY
 from distilnas.recipes.frame import Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import OwnImages, own_teacher
 from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.steps import STEPS, BudgetSteps, ShrinkJob, budget_steps
+from distilnas.recipes.shrink.timed import latency_summary
 from distilnas.recipes.students import check_images
 from distilnas.recipes.teaching import TEACHER, Teaching, taught
 from distilnas.runtime.progress import Progress
@@ -61,12 +63,14 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
     library, teacher = records["library"].result, records["teacher"].result
     students = [_student(job, steps) for steps in budget_steps(job.settings)]
     first = job.result(budget_steps(job.settings)[0].choose)
+    timed = records["latency"].result if "latency" in records else None
     curve = records["curve"].result if "curve" in records else {"rows": [], "teacher": None}
     found = {
         "teacher": {
             "name": teacher["name"],
             "top1": records["evaluate-teacher"].result["top1"],
             **{name: library["teacher"][name] for name in EXACT},
+            **({LATENCY: timed["teacher_ms"][0]} if timed else {}),
         },
         "space": {"num_architectures": int(library["num_architectures"])},
         "rating": {name: library[name] for name in ("num_candidates", "num_rated", "num_images")},
@@ -85,6 +89,10 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         "held_out_teacher": curve["teacher"],
         "artefacts": students[0]["artefacts"],
     }
+    if timed:
+        found["latency"] = latency_summary(
+            timed, next(row["latency"]["limit_ms"] for row in students if "latency" in row)
+        )
     return conclude(job, SHRINK, records, found)
 
 
@@ -98,6 +106,7 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
         "top1_before_training": tested.result["top1_before_training"],
         **{name: chosen.result[name] for name in EXACT},
         "resolution": chosen.result["side"] or job.preprocessing.resolution,
+        **_latency(chosen.result),
         "as_rated": chosen.result["as_rated"],
         "alternatives": chosen.result["alternatives"],
         "onnx": exported.result,
@@ -108,6 +117,12 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
             "report": "report.html",
         },
     }
+
+
+def _latency(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a student under a limit on it: what it was measured with, and how it came about."""
+    timed = chosen.get("latency")
+    return {LATENCY: timed["measured_ms"], "latency": timed} if timed else {}
 
 
 def _point(row: Mapping[str, Any]) -> dict[str, Any]:

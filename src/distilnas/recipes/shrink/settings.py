@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from distilnas.errors import UsageError
+from distilnas.latency.settings import LatencySettings
 from distilnas.recipes.settings import DataSettings, ExportSettings, RuntimeSettings, TeacherSettings, plain
 from distilnas.recovery import RecoverySettings
 
@@ -58,8 +59,8 @@ class ChoiceSettings:
 class ShrinkSettings:
     """The recipe ``shrink``: students that keep their teacher's weights, one for each of ``budgets``.
 
-    A budget maps a measure (``macs``, ``params``, ``bytes``) to the most that is allowed: a number or a share of the
-    teacher's value.
+    A budget maps a measure (``macs``, ``params``, ``bytes``, ``latency_ms``) to the most that is allowed: a number or a
+    share of the teacher's value. ``latency``: where and how that is measured.
     """
 
     recipe: Literal["shrink"] = "shrink"
@@ -69,6 +70,7 @@ class ShrinkSettings:
     budgets: tuple[Mapping[str, str | int], ...] = ({"macs": "50%"},)
     library: LibrarySettings = field(default_factory=LibrarySettings)
     choice: ChoiceSettings = field(default_factory=ChoiceSettings)
+    latency: LatencySettings = field(default_factory=LatencySettings)
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     export: ExportSettings = field(default_factory=ExportSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)

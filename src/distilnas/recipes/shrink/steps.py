@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from distilnas.data import ImageSet, Preprocessing
 from distilnas.files import write_json
+from distilnas.latency.keep import LATENCY, Kept, latency_limit
 from distilnas.networks import load_student, save_student
 from distilnas.networks.chain import ChainNet
 from distilnas.recipes.frame import Job, Several, Step
@@ -19,6 +20,7 @@ from distilnas.recipes.materials import CHECKPOINT, finish_training
 from distilnas.recipes.settings import plain
 from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
 from distilnas.recipes.shrink.settings import ShrinkSettings
+from distilnas.recipes.shrink.timed import MeasureLatency, kept_inside, latency_record
 from distilnas.recipes.students import DATA, Export, beside
 from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, WEIGHTS, Teaching
 from distilnas.recovery import Lesson, recover
@@ -112,14 +114,23 @@ class Choose(Step[ShrinkJob, None]):
         return f"students/{slug(dict(self.budget))}/{self.name}"
 
     def keys(self, job: ShrinkJob) -> dict[str, Any]:
-        shelf = job.result(LIBRARY)
-        limits = {limit.cost: [limit.min, limit.max] for limit in limits_in(dict(self.budget), shelf["teacher"])}
-        return {"library": job.key(LIBRARY), "limits": limits, "assembled": job.settings.choice.assembled}
+        limits = {limit.cost: [limit.min, limit.max] for limit in self.limits(job)}
+        keys = {"library": job.key(LIBRARY), "limits": limits, "assembled": job.settings.choice.assembled}
+        return keys | ({"latency": job.key(LATENCIES)} if LATENCY in limits else {})
+
+    def limits(self, job: ShrinkJob) -> tuple[Limit, ...]:
+        """The budget's; shares of the teacher's latency need it to be measured."""
+        budget, teacher = dict(self.budget), job.result(LIBRARY)["teacher"]
+        timed = {LATENCY: job.result(LATENCIES)["teacher_ms"][0]} if LATENCY in budget else {}
+        return limits_in(budget, teacher | timed)
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        shelf, few = job.get(LIBRARY), calibration_batches(job, _FEW_IMAGES)
-        limits = limits_in(dict(self.budget), shelf.teacher)
-        solved, kinds = _candidates(shelf, limits, job.settings.choice.assembled)
+        shelf, few, limits = job.get(LIBRARY), calibration_batches(job, _FEW_IMAGES), self.limits(job)
+        kept = None
+        if latency_limit(limits):
+            solved, kinds, kept = _timed_candidates(job, shelf, limits)
+        else:
+            solved, kinds = _candidates(shelf, limits, job.settings.choice.assembled)
         built = choose(shelf.library, [chosen for chosen, _ in kinds], few, *rating_batches(job))
         words = {chosen.choice: kind for chosen, kind in kinds}
         rows = [{"kind": words[one.chosen.choice], **_row(shelf, one)} for one in built]
@@ -128,6 +139,8 @@ class Choose(Step[ShrinkJob, None]):
         found = {"budget": dict(self.budget), "limits": {limit.cost: [limit.min, limit.max] for limit in limits}}
         write_json(folder / "choice.json", found | {"assembled": rows})
         as_rated = best.chosen.choice == solved.choice
+        if kept:
+            found["latency"] = latency_record(kept, best.chosen, limits, job.get(LATENCIES).table)
         found |= {"optimal": solved.solution.optimal, "as_rated": as_rated, **rows[0], **_row(shelf, best)}
         _tell(job, dict(self.budget), found)
         return found | {"alternatives": [row for row in rows if row["kind"] != _SEARCHED]}
@@ -256,11 +269,12 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
 
 
 LIBRARY, CURVE = MakeLibrary(), Curve()
+LATENCIES = MeasureLatency(of=LIBRARY)
 CHOICES = OfEveryBudget(name="choose")
 RECOVERIES = OfEveryBudget(name="recover")
 TESTS = OfEveryBudget(name="evaluate")
 EXPORTS = OfEveryBudget(name="export")
-STEPS = (DATA, TEACHER, LIBRARY, CHOICES, CURVE, RECOVERIES, TESTS, EVALUATE_TEACHER, EXPORTS)
+STEPS = (DATA, TEACHER, LIBRARY, LATENCIES, CHOICES, CURVE, RECOVERIES, TESTS, EVALUATE_TEACHER, EXPORTS)
 
 
 def calibration_batches(job: ShrinkJob, images: int | None = None) -> list[Tensor]:
@@ -306,6 +320,26 @@ def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Cho
         one for one in _nearest(alternatives(shelf.library, shelf.trunks), limits) if one.chosen.choice not in known
     ]
     return solved[0], [*((one, _SEARCHED) for one in solved), *((one.chosen, one.kind) for one in simple)]
+
+
+def _timed_candidates(
+    job: ShrinkJob, shelf: Shelf, limits: Sequence[Limit]
+) -> tuple[Chosen, list[tuple[Chosen, str]], Kept]:
+    """``_candidates`` of which all were measured inside the limit on latency."""
+    timed, number = job.get(LATENCIES), job.settings.choice.assembled
+    shelf, words = replace(shelf, trunks=timed.trunks), {}
+
+    def propose(limits: Sequence[Limit]) -> list[Chosen]:
+        _, kinds = _candidates(shelf, limits, number)
+        words.update({chosen.choice: kind for chosen, kind in kinds})
+        return [chosen for chosen, _ in kinds]
+
+    kept = kept_inside(shelf.library, timed, limits, propose, job.progress)
+    rows = [(one.chosen, words.get(one.chosen.choice, _SEARCHED)) for one in kept.inside]
+    searched, simple = ([row for row in rows if (row[1] == _SEARCHED) is own] for own in (True, False))
+    slowest = {kind: chosen for chosen, kind in sorted(simple, key=lambda row: row[0].solution.costs[LATENCY])}
+    kinds = [*searched[:number], *((chosen, kind) for kind, chosen in slowest.items())]
+    return rows[0][0], kinds, kept
 
 
 def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
@@ -410,7 +444,7 @@ def _kept(choice: Choice) -> list[list[int] | None]:
 
 def _row(shelf: Shelf, one: Assembled) -> dict[str, Any]:
     solution = one.chosen.solution
-    costs = {name: int(value) for name, value in solution.costs.items()}
+    costs = {name: int(solution.costs[name]) for name in EXACT}
     rated = {"rating": solution.rating, "rating_stderr": shelf.library.rating_of(one.chosen.choice).stderr}
     choice = one.chosen.choice
     return {**rated, **costs, "kept": _kept(choice), "side": choice.side, **asdict(one.measured)}
@@ -418,8 +452,11 @@ def _row(shelf: Shelf, one: Assembled) -> dict[str, Any]:
 
 def _tell(job: ShrinkJob, budget: Budget, found: Mapping[str, Any]) -> None:
     how = "the best by rating" + (", proved" if found["optimal"] else "")
+    how += " under the estimate of latency" if "latency" in found else ""
     how = how if found["as_rated"] else f"{found['kind']}, measured better than the best by rating"
     size = f"{found['macs'] / 1e6:.2f} M MACs, {found['params']:,} parameters"
     size += f", images of {found['side']} pixels" if found["side"] else ""
+    if timed := found.get("latency"):
+        size += f", {timed['measured_ms']:.3g} ms ({timed['ratio'][0]:.0%} of the teacher's)"
     right = "" if found["top1"] is None else f"; held-out top-1 {found['top1']:.1f} +- {found['top1_stderr']:.1f} %"
     job.progress.message(f"  {in_words(budget)}: {size}; {how}{right} untrained")

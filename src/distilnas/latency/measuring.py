@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 
 from distilnas.errors import DistilnasError, UsageError
 from distilnas.files import read_json, write_json
 from distilnas.latency import stopwatch
+from distilnas.latency.intervals import Timing, timing
 from distilnas.latency.pieces import Piece
 from distilnas.latency.settings import LatencySettings
-from distilnas.latency.timing import Timing, timing
 from distilnas.runtime.progress import Progress, SilentProgress
 
 PROCESSES = 6  # the fewest whose least and greatest median hold the true one with 95 %
@@ -98,6 +99,18 @@ def measure(
                 found.append(_run(folder, settings))
                 task.advance()
     return measurement(found)
+
+
+def device_of(settings: LatencySettings) -> dict[str, str]:
+    """Runtime's version and processor here: what a measurement holds for."""
+    if settings.runtime == "torch" or settings.device == "cuda":
+        import torch
+
+        version = torch.__version__
+        name = torch.cuda.get_device_name() if settings.device == "cuda" and torch.cuda.is_available() else None
+    else:
+        version, name = onnxruntime.__version__, None
+    return {"version": version, "processor": name or stopwatch.processor()}
 
 
 def write_list(
