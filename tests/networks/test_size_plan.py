@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from distilnas.errors import UsageError
-from distilnas.networks.plan import Plan, Skip, apply_plan, plan_of
+from distilnas.networks.plan import Constant, Plan, Skip, apply_plan, plan_of
 
 
 class Net(nn.Module):
@@ -61,6 +61,18 @@ def test_a_smaller_net_with_another_bias_and_a_module_left_out() -> None:
     assert again.ln.normalized_shape == (4,)
     x = torch.randn(2, 3, 4, 4)
     assert torch.equal(again(x), changed(x))
+
+
+@torch.no_grad()
+def test_a_module_that_gives_a_constant() -> None:
+    changed = Net().eval()
+    changed.body = Constant(torch.randn(8, 1, 1))
+    plan = plan_of(Net(), changed)
+    assert (plan.skips, plan.constants) == ((), {"body": (8, 1, 1)})
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(loaded(plan, changed)(x), changed(x))
+    with pytest.raises(UsageError, match="constants have a shape"):
+        Plan.from_dict({"constants": {"body": [-1]}})
 
 
 def test_a_bias_may_go() -> None:

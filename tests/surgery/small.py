@@ -7,6 +7,11 @@ from distilnas.surgery.chain import chain_of, ends_of
 from distilnas.teachers.units import propose_units
 
 SIZE = 48
+SMALL = {  # arguments of transformers
+    "vit_tiny_patch16_224": {"img_size": SIZE, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "swin_tiny_patch4_window7_224": {"img_size": SIZE, "embed_dim": 24, "depths": (2, 1), "num_heads": (3, 6)},
+    "beit_base_patch16_224": {"img_size": SIZE, "embed_dim": 48, "depth": 2, "num_heads": 3},
+}
 
 
 def teacher(name="mobilenetv2_050", num_classes=5, seed=0, **arguments):

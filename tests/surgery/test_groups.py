@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from small import SIZE, chain, images, teacher
+from small import SIZE, SMALL, chain, images, teacher
 
 from distilnas.surgery.cut import cut
 from distilnas.surgery.groups import InnerGroup
@@ -18,12 +18,14 @@ MODELS = {  # groups in each unit's kind, by the paper of each family
     "regnety_002": 2,
     "convnext_atto": 1,
     "convnextv2_atto": 1,
+    "vit_tiny_patch16_224": 2,
+    "swin_tiny_patch4_window7_224": 2,
 }
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def cut_in_half(request):
-    model = teacher(request.param)
+    model = teacher(request.param, **SMALL.get(request.param, {}))
     return request.param, model, chain(model)
 
 

@@ -24,7 +24,7 @@ from distilnas.surgery.library import Choice, Library
 from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_columns, rows_of, thinned
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
 from distilnas.surgery.sides import resized
-from distilnas.surgery.taps import axes_to, call_order, convolved_norms, input_of, output_of, slopes
+from distilnas.surgery.taps import axes_to, call_order, convolved_norms, input_of, output_of, slopes, with_output
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ def assemble(
         changed = changed or ahead is not None or _is_cut(library.parts[i], numbers)
         module = cut_unit(unit, library.parts[i], numbers)
         if changed:
-            refit = _UnitRefit(unit, module, _rows(library.parts[i], numbers))
+            parts = library.parts[i]
+            refit = _UnitRefit(unit, module, _rows(parts, numbers), _without(unit, parts, numbers))
             refit.run(taught, own, ahead)
         own = [module(x) for x in own] if changed else after
         students.append(module)
@@ -111,6 +112,13 @@ def _dropped_behind(units: Sequence[Unit], choice: Choice, i: int) -> list[Unit]
     return [unit for unit, _ in behind]
 
 
+def _without(unit: Unit, parts: Sequence[Cuttable], numbers: tuple[int, ...]) -> nn.Module:
+    """The teacher's unit without the branches that the student lacks."""
+    if all(numbers):
+        return unit.module
+    return cut_unit(unit, parts, [number and part.options[0] for part, number in zip(parts, numbers, strict=True)])
+
+
 def _rows(parts: Sequence[Cuttable], numbers: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Rows that cut layers still write, by path."""
     rows: dict[str, np.ndarray] = {}
@@ -122,11 +130,15 @@ def _rows(parts: Sequence[Cuttable], numbers: tuple[int, ...]) -> dict[str, np.n
 
 @dataclass(frozen=True, eq=False)
 class _UnitRefit:
-    """``module``, the student's form of ``unit``, whose cut layers still write ``rows``; it is changed in place."""
+    """``module``, the student's form of ``unit``, whose cut layers still write ``rows``; it is changed in place.
+
+    ``frame`` is the teacher's, without the branches that ``module`` has not.
+    """
 
     unit: Unit
     module: nn.Module
     rows: Mapping[str, np.ndarray]
+    frame: nn.Module
 
     def run(self, taught: list[Tensor], own: list[Tensor], ahead: list[Tensor] | None) -> None:
         """Refit layer after layer, batch norms behind what can't be refitted in between.
@@ -179,19 +191,27 @@ class _UnitRefit:
         self, path: str, taught: list[Tensor], own: list[Tensor], ahead: list[Tensor] | None
     ) -> list[Tensor] | None:
         """What the unit's last layer should write beyond the teacher's; None for nothing, or where it has no say."""
-        if not self.unit.droppable and ahead is None:
+        less = self.frame is not self.unit.module
+        if not self.unit.droppable and ahead is None and not less:
             return None
         few = taught[0][:2]
-        slope = slopes(self.unit.module, path, few)
+        slope = slopes(self.frame, path, few)
         if slope is None:
             return None
         inverse = torch.where(slope.abs() > _FLAT * slope.abs().max(), 1 / slope, 0)
         axes = axes_to(self.unit.module(few), output_of(self.unit.module, path, few))
         assert axes is not None
+        if less:
+            lost = [self._lost(path, x) for x in taught]
+            ahead = lost if ahead is None else [lack + more for lack, more in zip(lost, ahead, strict=True)]
         missing = [x - y if self.unit.droppable else 0.0 for x, y in zip(taught, own, strict=True)]
         if ahead is not None:
             missing = [lack + more for lack, more in zip(missing, ahead, strict=True)]
         return [lack.permute(axes) * inverse for lack in missing if isinstance(lack, Tensor)]
+
+    def _lost(self, path: str, x: Tensor) -> Tensor:
+        """What the unit gives beyond its frame, the last layer ``path`` of which writes what it does in the unit."""
+        return self.unit.module(x) - with_output(self.frame, path, x, output_of(self.unit.module, path, x))
 
     def _norm_as_taught(self, norm: str, path: str) -> None:
         mean = self._kept(_statistic(self.unit.module, norm, "running_mean"), by=path)

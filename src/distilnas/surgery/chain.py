@@ -14,7 +14,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from distilnas.networks.cut import as_module, between, trace
 from distilnas.networks.layouts import Layout
 from distilnas.networks.parent import Border
+from distilnas.surgery.branches import with_branches
+from distilnas.surgery.cut import put
 from distilnas.surgery.groups import InnerGroup, inner_groups
+from distilnas.surgery.heads import head_groups
 from distilnas.surgery.taps import convolved_norms
 from distilnas.teachers.units import Units
 
@@ -90,20 +93,23 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
     paths = [end.border.path for end in ends]
     graph = trace(model, paths, image_shape)
     modules = [as_module(model, between(graph, a, b)).eval() for a, b in pairwise([None, *paths, None])]
-    image = torch.zeros(1, *image_shape)
-    groups = inner_groups(model, image, [[name for name, _ in module.named_modules()] for module in modules])
-    x = image.to(next(model.parameters()).device)
+    names = [[name for name, _ in module.named_modules()] for module in modules]
+    channels = inner_groups(model, torch.zeros(1, *image_shape), names)
+    x = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(next(model.parameters()).device)
     units = []
     for i, (end, module) in enumerate(zip((*ends, None), modules, strict=True)):
         with torch.no_grad():
             y = module(x)
+        droppable = i > 0 and end is not None and end.droppable and x.shape == y.shape
+        heads = head_groups(module, x)
+        groups = [*heads, *(group for group in channels[i] if not any(_overlap(group, one) for one in heads))]
         units.append(
             Unit(
                 name=end.border.path if end else "head",
                 block=end.block if end else ends[-1].block + 1,
                 module=module,
-                groups=groups[i],
-                droppable=i > 0 and end is not None and end.droppable and x.shape == y.shape,
+                groups=tuple(with_branches(module, groups, x, droppable=droppable)),
+                droppable=droppable,
                 in_shape=tuple(x.shape[1:]),
                 out_shape=tuple(y.shape[1:]),
                 border=end.border if end else None,
@@ -111,6 +117,12 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
         )
         x = y
     return tuple(units)
+
+
+def _overlap(group: InnerGroup, other: InnerGroup) -> bool:
+    """Whether both cut the same module."""
+    paths = {part.path for part in (*other.made, *other.read)}
+    return any(part.path in paths for part in (*group.made, *group.read))
 
 
 def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -139,14 +151,9 @@ def _folded(module: nn.Module, sample: Tensor) -> nn.Module:
         at = module.get_submodule(norm)
         rest: Any = at.act if isinstance(at, BatchNormAct2d) else nn.Identity()
         fused = fuse_conv_bn_eval(module.get_submodule(convolution), at)  # type: ignore[arg-type]
-        _replace(module, convolution, fused)
-        _replace(module, norm, rest)
+        put(module, convolution, fused)
+        put(module, norm, rest)
     return module
-
-
-def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
-    owner, _, name = path.rpartition(".")
-    setattr(module.get_submodule(owner), name, new)
 
 
 def _channels_last(module: nn.Module) -> nn.Module:

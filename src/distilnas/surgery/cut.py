@@ -6,15 +6,41 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distilnas.networks.plan import Constant
 from distilnas.surgery.groups import InnerGroup, Slice
 
 
 @torch.no_grad()
 def cut(unit: nn.Module, group: InnerGroup, kept: Sequence[int] | np.ndarray) -> None:
-    """Leave in ``unit`` (changed in place) only the elements ``kept`` of ``group``, in their order."""
+    """Leave in ``unit`` (changed in place) only the elements ``kept`` of ``group``, in their order.
+
+    Without any, a constant of zeros takes the place of the group's branch.
+    """
     elements = np.asarray(kept, dtype=np.int64)
+    if not len(elements):
+        assert group.branch is not None, f"{group.name} must keep an element"
+        like = unit.get_submodule(group.read[-1].path).weight
+        put(unit, group.branch.path, Constant(torch.zeros(group.branch.shape).to(like)))  # type: ignore[arg-type]
+        return
     for part in (*group.made, *group.read):
         _cut_part(unit, part, np.sort(part.index[elements].ravel()), len(elements) / group.elements)
+    for count in group.counts:
+        module = unit.get_submodule(count.path)
+        setattr(module, count.name, count.each * len(elements))
+        forget(module)
+
+
+def put(unit: nn.Module, path: str, module: nn.Module) -> None:
+    """Let ``module`` stand at ``path`` in ``unit``."""
+    owner, _, name = path.rpartition(".")
+    setattr(unit.get_submodule(owner), name, module)
+
+
+def forget(module: nn.Module) -> None:
+    """Tables that a module has computed of its weights and kept."""
+    for name, kept in vars(module).items():
+        if isinstance(kept, dict) and not name.startswith("_") and all(isinstance(x, Tensor) for x in kept.values()):
+            kept.clear()
 
 
 def _cut_part(unit: nn.Module, part: Slice, positions: np.ndarray, share: float) -> None:
@@ -22,7 +48,7 @@ def _cut_part(unit: nn.Module, part: Slice, positions: np.ndarray, share: float)
     keep = torch.from_numpy(positions)
     if isinstance(module, Tensor):
         owner, _, name = part.path.rpartition(".")
-        _select(unit.get_submodule(owner), name, module.ndim - 1, keep)
+        _select(unit.get_submodule(owner), name, part.dim % module.ndim, keep)
     elif isinstance(module, nn.Conv2d):
         _cut_convolution(module, part.axis, keep, share)
     elif isinstance(module, nn.Linear):

@@ -91,8 +91,8 @@ def unit_family(
     """The family of ``unit``: all combinations of its groups' options; of many groups only some (`_one_by_one`).
 
     ``ratings[group][number]`` of keeping so many elements. Costs are counted on the unit with all and with the fewest
-    elements of each group: they are linear in each number, so that all others follow exactly. ``timed``: further
-    costs, which are not counted.
+    elements of each group, with and without each branch: in between they are linear in each number, and follow exactly.
+    ``timed``: further costs, which are not counted.
     """
     free = math.prod(len(part.options) for part in parts) <= _MOST_OPTIONS
     options: list[Numbers] = list(
@@ -132,15 +132,24 @@ def _costs(
     if len(parts) > _MOST_CORNERS:
         rows = [_counted(unit, parts, numbers or (), measures) for numbers in options]
         return {name: np.array([row[name] for row in rows]) for name in measures}
-    ends = [(part.options[0], part.options[-1]) for part in parts]
-    corners = {
-        corner: _counted(unit, parts, corner, measures)
-        for corner in itertools.product(*[dict.fromkeys(end) for end in ends])
-    }
-    counted = {}
-    for name in measures:
-        counted[name] = np.array([_between(corners, ends, numbers or (), name) for numbers in options], dtype=np.int64)
+    counted: dict[str, np.ndarray] = {name: np.zeros(len(options), dtype=np.int64) for name in measures}
+    for gone in dict.fromkeys(tuple(number == 0 for number in numbers or ()) for numbers in options):
+        ends = [_ends(part, left_out) for part, left_out in zip(parts, gone, strict=True)]
+        corners = {
+            corner: _counted(unit, parts, corner, measures)
+            for corner in itertools.product(*[dict.fromkeys(end) for end in ends])
+        }
+        for at, numbers in enumerate(options):
+            if tuple(number == 0 for number in numbers or ()) == gone:
+                for name in measures:
+                    counted[name][at] = _between(corners, ends, numbers or (), name)
     return counted
+
+
+def _ends(part: Cuttable, left_out: bool) -> tuple[int, int]:
+    """Most and fewest elements; a branch that is left out is no end of a line through the others."""
+    some = [number for number in part.options if number]
+    return (0, 0) if left_out else (some[0], some[-1])
 
 
 def _counted(

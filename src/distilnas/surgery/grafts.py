@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from distilnas.networks.plan import Constant
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.cut import cut
 from distilnas.surgery.eliminate import Reader, eliminate
-from distilnas.surgery.groups import InnerGroup, Slice
+from distilnas.surgery.groups import Branch, InnerGroup, Slice
 from distilnas.surgery.moments import Moment
 from distilnas.surgery.refit import RIDGE, Fit, fit_map, matrix_of, own_cross, set_map
-from distilnas.surgery.taps import convolved_norms
+from distilnas.surgery.taps import convolved_norms, output_of
 
 _FEW = 0.1  # of a unit's weights: less is saved by cutting a narrow branch than rating it costs
 _WIDE = 2048  # columns from which several channels leave in one step of the elimination
@@ -22,20 +24,27 @@ _WIDE = 2048  # columns from which several channels leave in one step of the eli
 class Graft:
     """The elements ``kept`` of a group (in order), the layers that read them fitted to what they did before.
 
-    ``fits``: by path; the constant is what goes behind the layer's weights beyond its own bias. ``error``: share of the
-    last layer's output (its mean square about the mean) that is lost on the calibration images.
+    ``fits``: by path; the constant is what goes behind the layer's weights beyond its own bias. Where no element is
+    kept, that of the group's branch, which has no columns. ``error``: share of the last layer's output (its mean square
+    about the mean) that is lost on the calibration images.
     """
 
     kept: np.ndarray
     fits: Mapping[str, Fit]
     error: float
 
+    @torch.no_grad()
     def apply(self, module: nn.Module, group: InnerGroup, norms: Mapping[str, str]) -> None:
         """Cut ``module``, a copy of the group's unit, in place; ``norms`` are its ``taps.convolved_norms``.
 
         Where another group of the unit was cut before, its fits hold for the outputs that are left.
         """
         cut(module, group, self.kept)
+        if not len(self.kept):
+            assert group.branch is not None
+            value = _constant(module, group.branch).value
+            value.copy_(torch.from_numpy(self.fits[group.branch.path].constant).reshape(value.shape))
+            return
         for path, fit in self.fits.items():
             layer, norm = module.get_submodule(path), norms.get(path)
             set_map(layer, fit, module.get_submodule(norm) if norm else None)
@@ -74,15 +83,23 @@ def make_grafts(
     grafts = []
     for number in options[1:]:
         kept = found.kept(number)
-        fits = {r.path: _fit_kept(unit.module, r, kept, moments[r.path], ridge) for r in group.read}
+        if number or group.branch is None:
+            fits = {r.path: _fit_kept(unit.module, r, kept, moments[r.path], ridge) for r in group.read}
+        else:
+            fits = {group.branch.path: _mean_of(unit, group.branch, last.path, moments[last.path])}
         grafts.append(Graft(kept=kept, fits=fits, error=found.error(number)))
     return Cuttable(group=group, options=tuple(options), grafts=tuple(grafts))
 
 
 def worth_cutting(unit: Unit, group: InnerGroup) -> bool:
-    """Whether the layers that write and read ``group`` hold more than a few of the unit's weights."""
+    """Whether the layers that write and read ``group``, or its branch, hold more than a few of the unit's weights."""
     paths = {part.path for part in (*group.made, *group.read)}
-    inside = sum(p.numel() for name, p in unit.module.named_parameters() if name.rpartition(".")[0] in paths)
+    branch = f"{group.branch.path}." if group.branch else "."
+    inside = sum(
+        p.numel()
+        for name, p in unit.module.named_parameters()
+        if name.rpartition(".")[0] in paths or name.startswith(branch)
+    )
     return inside >= _FEW * sum(p.numel() for p in unit.module.parameters())
 
 
@@ -133,6 +150,26 @@ def _fit_kept(module: nn.Module, read: Slice, kept: np.ndarray, moment: Moment, 
     bias = layer.bias
     own = bias.detach().double().cpu().numpy() if isinstance(bias, Tensor) else 0.0
     return replace(fit, constant=fit.constant + own)
+
+
+def _mean_of(unit: Unit, branch: Branch, last: str, moment: Moment) -> Fit:
+    """What ``branch`` gives in the mean of its last layer's inputs, as a map that reads nothing."""
+    module = unit.copy()
+    layer, norm = module.get_submodule(last), convolved_norms(unit.module, unit.example()).get(last)
+    weight, bias = matrix_of(layer), layer.bias
+    own = bias.detach().double().cpu().numpy() if isinstance(bias, Tensor) else 0.0
+    flat = Fit(weight=0 * weight, constant=weight @ moment.mean + own, ridge=0.0)
+    set_map(layer, flat, module.get_submodule(norm) if norm else None)
+    given = output_of(module, branch.path, unit.example())
+    axis = given.ndim - len(branch.shape)
+    value = given.movedim(axis, 0).reshape(given.shape[axis], -1)[:, 0].double().cpu().numpy()
+    return Fit(weight=np.zeros((len(value), 0)), constant=value, ridge=0.0)
+
+
+def _constant(module: nn.Module, branch: Branch) -> Constant:
+    found = module.get_submodule(branch.path)
+    assert isinstance(found, Constant)
+    return found
 
 
 def _rows_of(fit: Fit, rows: np.ndarray | None) -> Fit:

@@ -24,21 +24,45 @@ MULTIPLE = 8  # of channels, as vector units like them
 class Slice:
     """Where the elements of a group lie in the module (or bare parameter) at ``path``.
 
-    ``axis``: "out" what it writes, "in" what it reads. ``index`` (elements, r): the r positions of each element.
+    ``axis``: "out" what it writes, "in" what it reads. ``index`` (elements, r): the r positions of each element, of a
+    bare tensor along its axis ``dim``.
     """
 
     path: str
     axis: str
     index: np.ndarray
+    dim: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """A number that the module at ``path`` keeps under ``name``: ``each`` for every element of a group."""
+
+    path: str
+    name: str
+    each: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """The module at ``path``, which gives the same vector everywhere once the elements of a group are gone.
+
+    ``shape``: of that vector as it is added, (C,) or (C, 1, 1).
+    """
+
+    path: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InnerGroup:
     """Channels that can leave a unit together: ``elements`` of them, each ``width`` channels of the layer ``name``.
 
-    An element is a channel, or all channels of one convolution group. ``made``: everything that writes or passes them;
-    ``read``: the linear layers that read them, in the order in which they are called; the last one is the one whose
-    output counts (an earlier one, as that of a squeeze-and-excite branch, feeds back into the channels).
+    An element is a channel, all channels of one convolution group, or a head. ``made``: everything that writes or
+    passes them; ``read``: the linear layers that read them, in the order in which they are called; the last one is the
+    one whose output counts (an earlier one, as that of a squeeze-and-excite branch, feeds back into the channels).
+    ``counts``: numbers that follow that of the elements. ``branch``: what is left out with all of them, where that can
+    be.
     """
 
     name: str
@@ -46,16 +70,22 @@ class InnerGroup:
     width: int
     made: tuple[Slice, ...]
     read: tuple[Slice, ...]
+    counts: tuple[Count, ...] = ()
+    branch: Branch | None = None
 
     @property
     def channels(self) -> int:
         return self.elements * self.width
 
     def options(self, ratios: Sequence[float], *, multiple: int = MULTIPLE) -> tuple[int, ...]:
-        """Numbers of elements to keep, all first: ``ratios`` of all, rounded to ``multiple`` channels, each once."""
+        """Numbers of elements to keep, all first: ``ratios`` of all, rounded to ``multiple`` channels, each once.
+
+        None of them (0) is the last where that leaves a branch out.
+        """
         step = max(1, multiple // self.width)
         rounded = {max(step, step * round(ratio * self.elements / step)) for ratio in ratios if ratio < 1}
-        return (self.elements, *sorted((number for number in rounded if number < self.elements), reverse=True))
+        fewer = sorted((number for number in rounded if number < self.elements), reverse=True)
+        return (self.elements, *fewer, *((0,) if self.branch else ()))
 
 
 def inner_groups(model: nn.Module, image: Tensor, units: Sequence[Iterable[str]]) -> tuple[tuple[InnerGroup, ...], ...]:

@@ -38,6 +38,12 @@ def output_of(module: nn.Module, path: str, x: Tensor) -> Tensor:
     return written[0]
 
 
+def with_output(module: nn.Module, path: str, x: Tensor, value: Tensor) -> Tensor:
+    """What ``module`` gives for ``x`` when the layer at ``path`` writes ``value``."""
+    with module.get_submodule(path).register_forward_hook(lambda *_: value):
+        return module(x)
+
+
 def call_order(module: nn.Module, x: Tensor) -> list[str]:
     """Paths of linear layers, convolutions and batch norms, each in the order of its (first) call."""
     order: list[str] = []
