@@ -93,7 +93,12 @@ def test_what_the_runtime_cannot_run_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"runtime": "tflite"}, {"device": "tpu"}, {"threads": 0}, {"threads": 10**6}])
+@pytest.mark.parametrize("wrong", [{"runtime": "tflite"}, {"device": "tpu"}, {"threads": 0}, {"batch": 0}])
 def test_settings_that_make_no_sense(wrong: dict) -> None:
-    with pytest.raises(UsageError, match=f"latency.{next(iter(wrong))}"):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))}"):
         replace(SETTINGS, **wrong)
+
+
+def test_more_threads_than_processors() -> None:
+    with pytest.raises(UsageError, match="but this machine has"):
+        measure([], replace(SETTINGS, threads=10**6))

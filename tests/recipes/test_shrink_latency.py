@@ -55,6 +55,9 @@ def test_the_student_is_inside_all_limits(run: Path, cache: Path) -> None:
     assert student["latency_ms"] == pytest.approx(size, rel=0.05)  # names of layers are in the file too
     assert student["latency"]["estimate_ms"] == pytest.approx(student["latency_ms"], rel=0.1)
     assert len(list(cache.rglob("*.json"))) == 1
+    report = (run / "report.html").read_text()
+    assert "Measured latency against the estimate" in report
+    assert "a scale" in report
 
 
 def test_what_cannot_be_met_is_told(run: Path, photos: Path, tmp_path: Path) -> None:

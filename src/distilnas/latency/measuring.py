@@ -90,6 +90,8 @@ def measure(
 
     Raises ``UsageError`` for what the runtime can't run or a device that is not there.
     """
+    if settings.device == "cpu" and settings.threads > (os.cpu_count() or 1):
+        raise UsageError(f"latency.threads is {settings.threads}, but this machine has {os.cpu_count()} processors.")
     with tempfile.TemporaryDirectory(prefix="latency-") as name:
         folder = Path(name)
         write_list(folder, rows, settings, seconds=seconds)
@@ -147,4 +149,4 @@ def _run(folder: Path, settings: LatencySettings) -> dict[str, Any]:
         raise UsageError(f"latency could not be measured: {reason}")
     if done.returncode:
         raise DistilnasError(f"the process that measures latency ended with code {done.returncode}: run it again.")
-    return read_json(folder / stopwatch.TIMES)
+    return read_json(stopwatch.written(folder)[-1])

@@ -1,6 +1,5 @@
 """What a latency is measured with."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -27,5 +26,3 @@ class LatencySettings:
                 raise UsageError(f"latency.{name} is one of {', '.join(get_args(valid))}, got {value!r}.")
         if self.threads < 1 or self.batch < 1:
             raise UsageError(f"latency.threads and latency.batch are from 1, got {self.threads} and {self.batch}.")
-        if self.device == "cpu" and self.threads > (os.cpu_count() or 1):
-            raise UsageError(f"latency.threads is {self.threads}, but this machine has {os.cpu_count()} processors.")

@@ -1,6 +1,6 @@
 """Times networks on the machine it runs on: ``python stopwatch.py FOLDER`` reads ``list.json`` and the files it names,
-and writes ``times.json`` beside them. It needs Python 3.9, numpy and onnxruntime, and nothing else of this package
-(PyTorch, where the list asks for it).
+and writes ``times-1.json`` beside them, called again ``times-2.json`` and so on: several processes tell more than one.
+It needs Python 3.9, numpy and onnxruntime, and nothing else of this package (PyTorch, where the list asks for it).
 
 The list has ``rows``: one or several pieces that run one after the other, as the parts of a network do. All rows take
 turns, in a new random order each time, so that a slow minute of the machine hits them alike. In its turn a row runs
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 SCHEMA = 1
-LIST, TIMES = "list.json", "times.json"
+LIST, TIMES = "list.json", "times-{}.json"
 _CALIBRATION_RUNS = 40
 _CALIBRATION_SIDE = 192
 _WARM_SECONDS = 0.5
@@ -53,10 +53,17 @@ def main(folder):
         "waited": max(0.0, passed / counted - 1),
         "rows": times,
     }
-    temporary = Path(folder) / f".{TIMES}.part"
+    path = Path(folder) / TIMES.format(1 + len(written(folder)))
+    temporary = path.with_suffix(".part")
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(found, file)
-    os.replace(temporary, Path(folder) / TIMES)
+    os.replace(temporary, path)
+
+
+def written(folder):
+    """The files of times in a folder, in the order of their numbers."""
+    paths = Path(folder).glob(TIMES.format("*"))
+    return sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2]))
 
 
 def clock_for(threads, device):

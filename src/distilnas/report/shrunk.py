@@ -10,6 +10,63 @@ from distilnas.report.read import read_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
+class TriedLatency:
+    """A student that was measured while one inside the limit was looked for."""
+
+    estimate_ms: float
+    measured_ms: float
+    interval_ms: tuple[float, ...]
+    inside: bool
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentLatency:
+    """How a student came to be inside its limit; ``ratio`` to the teacher with its interval."""
+
+    limit_ms: float
+    estimate_ms: float
+    measured_ms: float
+    interval_ms: tuple[float, ...]
+    ratio: tuple[float, ...]
+    rounds: int
+    tried: tuple[TriedLatency, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedNetwork:
+    """A network that the sum of parts was fitted to; its estimate is that of a fit without it."""
+
+    measured_ms: float
+    estimate_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitShares:
+    """``shares``: MACs and latency that forms of a unit in block ``block`` keep of its own."""
+
+    block: int
+    name: str
+    shares: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Where latencies were measured, and how well parts add up."""
+
+    runtime: str
+    version: str
+    processor: str
+    threads: int
+    batch: int
+    measured_here: bool
+    error: float
+    doubt: str | None = None
+    wholes: tuple[FittedNetwork, ...] = ()
+    candidates: tuple[UnitShares, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShrunkNetwork:
     """A teacher or student; accuracies are top-1 in percent on the test images."""
 
@@ -18,6 +75,8 @@ class ShrunkNetwork:
     macs: int
     params: int
     bytes: int
+    latency_ms: float | None = None
+    latency: StudentLatency | None = None
     top1_before_training: float | None = None
     budget: dict[str, str | int] = field(default_factory=dict)
     as_rated: bool = True
@@ -56,6 +115,7 @@ class ShrunkSummary:
     held_out_teacher: HeldOutTeacher | None
     rating: dict[str, Number]
     space: dict[str, Any]
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

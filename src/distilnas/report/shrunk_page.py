@@ -9,22 +9,31 @@ from distilnas.report.page import Page, Tile
 from distilnas.report.palette import OTHERS, STUDENT, TEACHER, block_colour
 from distilnas.report.plotting import chosen_marker, new_figure
 from distilnas.report.shrunk import CurvePoint, ShrunkNetwork, ShrunkRecord, ShrunkSummary
+from distilnas.report.shrunk_latency import latency_figures
 
-_SECTIONS = {"students": "Students", "curve": "Accuracy against budget", "data": "Data", "provenance": "Provenance"}
+_SECTIONS = {
+    "students": "Students",
+    "latency": "Latency",
+    "curve": "Accuracy against budget",
+    "data": "Data",
+    "provenance": "Provenance",
+}
 _SYMBOLS = ("square-open", "triangle-up-open", "x", "circle-open")
 
 
 def shrunk_page(run: ShrunkRecord) -> Page:
     """The page, as far as the run has come."""
     found = run.found
+    timed = found is not None and found.latency is not None
+    figures = {"curve": curve(found)} if found and found.curve else {}
     return Page(
         folder=run.folder,
         name=found.run if found else run.folder.name,
         recipe="shrink",
         headline=_headline(found) if found else "The students are not finished.",
         tiles=_tiles(found) if found else [],
-        sections=_SECTIONS,
-        figures={"curve": curve(found)} if found and found.curve else {},
+        sections={name: title for name, title in _SECTIONS.items() if timed or name != "latency"},
+        figures=figures | (latency_figures(found) if found and timed else {}),
         content={"run": run},
     )
 
@@ -77,12 +86,18 @@ def _tiles(found: ShrunkSummary) -> list[Tile]:
         return f"teacher {wording.amount(getattr(teacher, name))}"
 
     untrained = wording.percent(student.top1_before_training)
+    timed: list[Tile] = []
+    if student.latency_ms is not None and teacher.latency_ms is not None:
+        timed = [
+            Tile(label="Latency", value=f"{student.latency_ms:.3g} ms", note=f"teacher {teacher.latency_ms:.3g} ms")
+        ]
     return [
         Tile(label="Student top-1", value=wording.percent(student.top1), note=_difference(student, teacher), main=True),
         Tile(label="Before training", value=untrained, note="repaired in closed form"),
         Tile(label="MACs", value=wording.amount(student.macs), note=beside("macs")),
         Tile(label="Parameters", value=wording.amount(student.params), note=beside("params")),
         Tile(label="Weights", value=f"{wording.amount(student.bytes)}B", note=f"{beside('bytes')}B"),
+        *timed,
     ]
 
 

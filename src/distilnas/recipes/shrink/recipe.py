@@ -6,19 +6,21 @@ from typing import Any
 
 from torch import nn
 
+from distilnas.config import flatten
 from distilnas.data import Preprocessing
 from distilnas.latency.keep import LATENCY
-from distilnas.recipes.frame import Recipe, conclude, drive
+from distilnas.recipes.frame import Job, Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import OwnImages, own_teacher
 from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
-from distilnas.recipes.shrink.steps import STEPS, BudgetSteps, ShrinkJob, budget_steps
+from distilnas.recipes.shrink.steps import LIBRARY, STEPS, BudgetSteps, ShrinkJob, budget_steps
 from distilnas.recipes.shrink.timed import latency_summary
 from distilnas.recipes.students import check_images
 from distilnas.recipes.teaching import TEACHER, Teaching, taught
 from distilnas.runtime.progress import Progress
-from distilnas.runtime.store import StepRecord
+from distilnas.runtime.store import Run, StepRecord
+from distilnas.surgery.library import Library
 from distilnas.tables.measures import EXACT
 from distilnas.teachers import Partition
 from distilnas.teachers.units import propose_units
@@ -56,6 +58,15 @@ def check(job: ShrinkJob) -> None:
     check_images(job)
     if not job.finished(TEACHER):
         job.given.describe(job.given.new())
+
+
+def library_of(settings: ShrinkSettings, folder: Path, progress: Progress | None = None) -> Library:
+    """The library of the run in ``folder``, made now if it is not there."""
+    materials, given = open_shrink(settings, folder, progress)
+    with Run(folder) as run:
+        job = Job(run, settings, materials, given)
+        run.claim(flatten(settings.identity()))
+        return job.get(LIBRARY).library
 
 
 def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:

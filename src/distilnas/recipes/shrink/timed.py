@@ -20,6 +20,7 @@ from distilnas.surgery.choose import Chosen, least_choice
 from distilnas.surgery.library import Library, Trunk
 from distilnas.tables.measures import EXACT
 
+_MOST_SHOWN = 40  # forms of a unit in the report
 _SECONDS_EACH = 0.3  # of measuring a student in each process
 
 
@@ -65,12 +66,27 @@ class MeasureLatency(Step[Job[Any, Any], TimedShelf]):
             "teacher_ms": [table.teacher.median, table.teacher.low, table.teacher.high],
             "error": table.error,
             "wholes": [plain(one) for one in table.wholes],
+            "candidates": _shares(library.trunks(EXACT, {LATENCY: table})[0]),
             "doubt": table.doubt,
         }
 
     def load(self, job: Job[Any, Any]) -> TimedShelf:
         table = LatencyTable.from_dict(read_json(job.do(self).folder / "table.json"))
         return TimedShelf(table=table, trunks=job.get(self.of).library.trunks(EXACT, {LATENCY: table}))
+
+
+def _shares(trunk: Trunk) -> list[dict[str, Any]]:
+    """Of the forms of each unit: how much of its MACs and of its latency is left."""
+    found = []
+    for number, family in enumerate(trunk.families):
+        for unit in family.units:
+            macs, ms = unit.costs["macs"], unit.costs[LATENCY]
+            some = [i for i, numbers in enumerate(unit.options) if numbers is not None][1:]
+            if macs[0] > 0 and ms[0] > 0 and some:
+                step = max(1, len(some) // _MOST_SHOWN)
+                points = [[float(macs[i] / macs[0]), float(ms[i] / ms[0])] for i in some[::step]]
+                found.append({"block": number, "name": family.name, "shares": points})
+    return found
 
 
 def kept_inside(
@@ -131,5 +147,6 @@ def _times(one: Clocked, table: LatencyTable) -> dict[str, Any]:
 
 def latency_summary(record: Mapping[str, Any], limit_ms: float) -> dict[str, Any]:
     """What ``summary.json`` says of the device."""
-    named = ("runtime", "version", "device", "processor", "threads", "batch", "measured_here", "error", "doubt")
+    told = ("runtime", "version", "device", "processor", "threads", "batch", "measured_here")
+    named = (*told, "error", "doubt", "wholes", "candidates")
     return {**{name: record[name] for name in named}, "limit_ms": limit_ms}
