@@ -24,8 +24,13 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def tiny_shrink(folder: Path, images: Path, *overrides: str) -> ShrinkSettings:
-    """The configuration with ``overrides``, as settings."""
+def write_shrink(folder: Path, images: Path) -> Path:
+    """The configuration as a file."""
     path = folder / "shrink.yaml"
     path.write_text(yaml.safe_dump({**CONFIG, "data": {**CONFIG["data"], "path": str(images)}}))
-    return load_settings(str(path), overrides)
+    return path
+
+
+def tiny_shrink(folder: Path, images: Path, *overrides: str) -> ShrinkSettings:
+    """The configuration with ``overrides``, as settings."""
+    return load_settings(str(write_shrink(folder, images)), overrides)

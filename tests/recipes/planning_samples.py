@@ -23,6 +23,7 @@ def probed(seconds: float = 2.0, *, batch: int, memory_mb: float | None = 100.0)
 def fix_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     """All measurements replaced: a step of anything takes 2 s, loading and building nothing."""
     monkeypatch.setattr(bench, "grow", lambda measure, wanted, **_: probed(batch=wanted))
+    monkeypatch.setattr(bench, "at_sizes", lambda measure, sizes, wanted: probed(batch=wanted))
     nothing = bench.Loading(seconds=0.0, start=0.0, images=1)
     monkeypatch.setattr(bench, "measure_loading", lambda *_, **__: nothing)
     monkeypatch.setattr(bench.Plan, "timed", staticmethod(lambda work: (work(), 0.0)))

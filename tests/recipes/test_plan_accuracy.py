@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tiny_run import write_config
+from tiny_shrink import write_shrink
 
 pytestmark = pytest.mark.slow
 WITHIN = 0.25
@@ -26,7 +27,8 @@ def ratios(run: Path, probe_seconds: int, *config: object) -> dict[str, float]:
     probe = ("plan", *config, "--seconds", probe_seconds)
     before = distilnas(*probe)["steps"]
     real = distilnas("run", *config, "--run", run)["seconds"]
-    after = distilnas(*probe, "--architecture", run / "solve" / "architecture.json")["steps"]
+    known = run / "solve" / "architecture.json"
+    after = distilnas(*probe, *(("--architecture", known) if known.exists() else ()))["steps"]
     found = {}
     for name, row in after.items():
         if row["seconds"] is not None and real[name] > 0:
@@ -35,9 +37,9 @@ def ratios(run: Path, probe_seconds: int, *config: object) -> dict[str, float]:
     return found
 
 
-def check(found: dict[str, float]) -> None:
+def check(found: dict[str, float], names: tuple[str, ...] = ("teacher", "distill", "rate", "retrain")) -> None:
     shown = {name: round(ratio, 2) for name, ratio in found.items()}
-    for name in ("teacher", "distill", "rate", "retrain"):
+    for name in names:
         assert abs(found[name] - 1) <= WITHIN, shown
 
 
@@ -48,3 +50,9 @@ def test_quickstart(tmp_path: Path):
 def test_a_run_of_some_seconds(images: Path, tmp_path: Path):
     epochs = ("teacher.fit.epochs=20", "distill.epochs=30", "retrain.epochs=20", "rate.images=32")
     check(ratios(tmp_path / "run", 20, write_config(tmp_path, images), *epochs))
+
+
+def test_a_shrinking(images: Path, tmp_path: Path):
+    epochs = ("teacher.fit.epochs=20", "recovery.epochs=60", "library.images=64", "choice.curve=6")
+    found = ratios(tmp_path / "run", 20, write_shrink(tmp_path, images), *epochs)
+    check(found, ("teacher", "library", "choose", "curve", "recover"))

@@ -84,6 +84,14 @@ def own_teacher(
     return OwnTeacher(key=weights_key(module), preprocessing=preprocessing, module=module)
 
 
+def check_own(settings: TeacherSettings, own: OwnTeacher | None) -> None:
+    """Raise ``UsageError`` for a forecast with a teacher of the user's own that was not given."""
+    if settings.model == OWN and own is None:
+        raise UsageError(
+            f"teacher.model={OWN} is a module of your own: forecast from Python, plan(..., own=OwnTeacher(...))."
+        )
+
+
 def weights_key(module: nn.Module) -> str:
     """First 16 hex digits of a SHA-256: the class, and names, types, shapes and bytes of all weights and buffers."""
     digest = hashlib.sha256(type(module).__qualname__.encode())

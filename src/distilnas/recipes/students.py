@@ -3,6 +3,7 @@
 Where a network comes from is the matter of an earlier step, or of whoever has drawn it.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,7 +26,7 @@ from distilnas.recipes.images import describe_splits
 from distilnas.recipes.materials import finish_training
 from distilnas.recipes.planning.bench import Plan
 from distilnas.recipes.planning.disk import onnx_mb, weights_mb
-from distilnas.recipes.planning.forecast import StepForecast, Work
+from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work
 from distilnas.recipes.planning.steps import testing_step, training_step
 from distilnas.recipes.settings import plain
 from distilnas.records.files import to_json
@@ -50,6 +51,10 @@ class Data(Step[AnyJob, DataSplits]):
     def work(self, job: AnyJob, folder: Path) -> dict[str, Any]:
         return to_json(describe_splits(job.materials.splits, job.materials.data))
 
+    def stand_in(self, plan: AnyPlan) -> StandIn[DataSplits]:
+        splits = plan.images.splits
+        return StandIn(artefact=splits, result={"classes": list(splits.train.classes)})
+
     def probe(self, plan: AnyPlan) -> StepForecast:
         note = "without the check for damaged files" if plan.images.real else "of images that are not here"
         seconds = plan.images.seconds + plan.bench.held.seconds
@@ -71,8 +76,16 @@ def check_images(job: AnyJob) -> None:
         _ = job.materials.splits
 
 
+class LeavesNetwork(Step[AnyJob, None]):
+    """A step with a trained network in its folder."""
+
+    @abstractmethod
+    def network(self, plan: AnyPlan) -> nn.Module:
+        """One like it, of random weights."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Retrain(Step[AnyJob, None]):
+class Retrain(LeavesNetwork):
     """Train a network on the labels, as ``retrain`` (and ``auxiliary_weight``) of the run's settings say.
 
     ``of``: the step that hands on the architecture, or one. ``start``: gives the record of the step with a trained
@@ -126,7 +139,7 @@ class Retrain(Step[AnyJob, None]):
         return counts.to_dict() | {"architecture": str(found)} | finish_training(folder, trained.log)
 
     def network(self, plan: AnyPlan, **head: bool) -> nn.Module:
-        """A network like the trained one, of random weights."""
+        """See ``LeavesNetwork``; with an auxiliary ``head`` as it is trained."""
         assert isinstance(self.of, Step)
         return build_network(plan.get(self.of), num_classes=plan.classes, **head)
 
@@ -183,7 +196,7 @@ class Export(Step[AnyJob, None]):
     """
 
     name: str = "export"
-    of: Retrain
+    of: LeavesNetwork
     read: Callable[[AnyJob, Path], Any] = lambda _, folder: load_student(folder)
     verb: ClassVar = verbs.EXPORT
 

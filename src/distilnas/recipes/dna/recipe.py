@@ -8,13 +8,12 @@ from torch import nn
 
 from distilnas.costing import cost_table
 from distilnas.data import Preprocessing
-from distilnas.errors import UsageError
 from distilnas.recipes import doubts
 from distilnas.recipes.dna.steps import DATA, SPACE, STEPS, TEACHER, DnaJob, check_settings
 from distilnas.recipes.frame import Outline, Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.own import OwnTeacher, own_teacher
-from distilnas.recipes.settings import OWN, Settings
+from distilnas.recipes.own import OwnTeacher, check_own, own_teacher
+from distilnas.recipes.settings import Settings
 from distilnas.recipes.spaces import resolve_space
 from distilnas.recipes.students import student_summary
 from distilnas.recipes.teaching import Teaching, taught, usual_classes
@@ -61,10 +60,7 @@ def with_teacher(
 
 def outline(settings: Settings, own: OwnTeacher | None, progress: Progress | None) -> Outline[Teaching]:
     """Images and teacher for a forecast."""
-    if settings.teacher.model == OWN and own is None:
-        raise UsageError(
-            f"teacher.model={OWN} is a module of your own: forecast from Python, plan(..., own=OwnTeacher(...))."
-        )
+    check_own(settings.teacher, own)
     return Outline(*with_teacher(settings, own, progress), classes=usual_classes(settings.teacher))
 
 

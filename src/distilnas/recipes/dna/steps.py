@@ -252,9 +252,7 @@ class Additivity(Step[DnaJob, None]):
 
     def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
         space, limits = job.get(SPACE), limits_of(job.settings, job.result(TEACHER))
-        drawn = random_choices(space, ADDITIVITY_SAMPLES, job.settings.seed)
-        drawn += more_within(space, job.get(COST), limits, drawn, WITHIN_BUDGET, job.settings.seed)
-        choices = [read_choice(job.result(SOLVE)["choice"], space), *drawn]
+        choices = [read_choice(job.result(SOLVE)["choice"], space), *self._drawn(job)]
         batches = partial(rating_batches, job)
         found = measure_additivity(
             job.get(DISTILL), job.get(TEACHER), job.get(RATE), choices, batches, device=job.device
@@ -264,8 +262,14 @@ class Additivity(Step[DnaJob, None]):
         return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho, "held": held}
 
     def probe(self, plan: DnaPlan) -> StepForecast:
-        paths = ADDITIVITY_SAMPLES + 1
+        paths = 1 + len(self._drawn(plan))
         return probes.whole_networks(plan, plan.get(DISTILL), plan.get(TEACHER), paths=paths, name=self.name)
+
+    def _drawn(self, job: DnaJob | DnaPlan) -> list[Choice]:
+        """The solution's rivals: random networks, and further ones so that enough keep the budget."""
+        space, limits, seed = job.get(SPACE), limits_of(job.settings, job.result(TEACHER)), job.settings.seed
+        drawn = random_choices(space, ADDITIVITY_SAMPLES, seed)
+        return drawn + more_within(space, job.get(COST), limits, drawn, WITHIN_BUDGET, seed)
 
     def _older_keys(self, job: DnaJob) -> dict[str, Any]:
         """Of runs that were done before solutions were held against others."""

@@ -1,7 +1,7 @@
 """What a forecast measures with, and how the probes of a run's steps reach each other."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ from distilnas.recipes.materials import Materials
 from distilnas.recipes.planning.forecast import StandIn, StepForecast, largest_piece
 from distilnas.recipes.planning.images import PlannedImages
 from distilnas.recipes.planning.loading import Held, Loading, hold, measure_loading
-from distilnas.recipes.planning.meter import Measure, Meter, Probed, grow
+from distilnas.recipes.planning.meter import Measure, Meter, Probed, at_sizes, grow
 from distilnas.recipes.planning.probes import forward_passes, settle
 
 S = TypeVar("S")
@@ -63,6 +63,14 @@ class Bench:
         if name not in self._probed:
             self.materials.progress.message(f"probing {name}")
             self._probed[name] = grow(measure, wanted, seconds=self._take(name), limit_mb=self.limit_mb)
+            self.probe[name] = self._probed[name].to_dict()
+        return self._probed[name]
+
+    def measure_at(self, name: str, measure: Measure, sizes: Sequence[int], wanted: int) -> Probed:
+        """``measure`` at these sizes whatever it takes, once: of work whose time is hardly that of the images."""
+        if name not in self._probed:
+            self.materials.progress.message(f"probing {name}")
+            self._probed[name] = at_sizes(measure, sizes, wanted)
             self.probe[name] = self._probed[name].to_dict()
         return self._probed[name]
 
@@ -141,14 +149,14 @@ class Plan(Generic[S, G]):
         self.student = student
         self.device, self.preprocessing, self.classes = materials.device, materials.preprocessing, images.classes
         self.assumptions: list[str] = []
-        self._made: dict[str, StandIn[Any]] = {}
-        self._forecasts: dict[str, StepForecast] = {}
+        self._made: dict[Entry[Any], StandIn[Any]] = {}
+        self._forecasts: dict[Entry[Any], StepForecast] = {}
 
     def made(self, step: Step[Any, T]) -> StandIn[T]:
         """What stands in for the step's artefact and result."""
-        if step.name not in self._made:
-            self._made[step.name] = step.stand_in(self)
-        return self._made[step.name]
+        if step not in self._made:
+            self._made[step] = step.stand_in(self)
+        return self._made[step]
 
     def get(self, step: Step[Any, T]) -> T:
         """What stands in for what it hands on."""
@@ -160,9 +168,9 @@ class Plan(Generic[S, G]):
 
     def forecast(self, entry: Entry[Any]) -> StepForecast:
         """The forecast of a step."""
-        if entry.name not in self._forecasts:
-            self._forecasts[entry.name] = entry.probe(self)
-        return self._forecasts[entry.name]
+        if entry not in self._forecasts:
+            self._forecasts[entry] = entry.probe(self)
+        return self._forecasts[entry]
 
     @staticmethod
     def timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -103,6 +103,19 @@ class StepForecast:
         return any(work.parallel for work in self.works)
 
 
+def joined(name: str, steps: Sequence[StepForecast]) -> StepForecast:
+    """Steps that are done one after the other, as one."""
+    memory = [step.memory_mb for step in steps if step.memory_mb is not None]
+    return StepForecast(
+        name=name,
+        works=tuple(work for step in steps for work in step.works),
+        memory_mb=max(memory, default=None),
+        disk_mb=sum(step.disk_mb for step in steps),
+        checkpoint_mb=max((step.checkpoint_mb for step in steps), default=0.0),
+        note="; ".join(dict.fromkeys(step.note for step in steps if step.note)),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
     """The steps of a run and what they were taken from.

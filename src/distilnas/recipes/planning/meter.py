@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -174,6 +174,11 @@ def grow(measure: Measure, wanted: int, *, seconds: float, limit_mb: float | Non
             break
         spent = time.monotonic() - start
     return Probed(samples=tuple(samples), wanted=wanted)
+
+
+def at_sizes(measure: Measure, sizes: Sequence[int], wanted: int) -> Probed:
+    """``measure`` at each of ``sizes``, as shortly as it can."""
+    return Probed(samples=tuple(measure(images, 0.0) for images in sizes), wanted=wanted)
 
 
 def sizes(wanted: int) -> list[int]:

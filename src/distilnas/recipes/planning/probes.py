@@ -42,9 +42,9 @@ def classifier_steps(
     """Steps of a training on labels without loading (part ``step``): the median, as all do the same."""
     plain = Preprocessing(resolution=resolution)
 
-    def watched(images: int, number: int) -> _Watch:
+    def watched(images: int, number: int) -> Watch:
         noise = noise_images(images * number, resolution, classes)
-        watch = _Watch(meter)
+        watch = Watch(meter)
         train(
             images=noise,
             validation=noise.subset([0, 1]),
@@ -157,7 +157,7 @@ def probe_loop() -> Loop:
     )
 
 
-class _Watch:
+class Watch:
     """A ``Progress`` that times the steps of a loop, the ``first`` apart."""
 
     def __init__(self, meter: Meter) -> None:
@@ -170,7 +170,7 @@ class _Watch:
         """See ``distilnas.runtime.progress.Progress``."""
 
     @contextmanager
-    def task(self, name: str, total: int, done: int = 0) -> Iterator["_Watch"]:
+    def task(self, name: str, total: int, done: int = 0) -> Iterator["Watch"]:
         """See ``distilnas.runtime.progress.Progress``."""
         self._times = [self._now()]
         yield self

@@ -9,15 +9,15 @@ from torch import nn
 from distilnas.config import flatten
 from distilnas.data import Preprocessing
 from distilnas.latency.keep import LATENCY
-from distilnas.recipes.frame import Job, Recipe, conclude, drive
+from distilnas.recipes.frame import Job, Outline, Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
-from distilnas.recipes.own import OwnImages, own_teacher
+from distilnas.recipes.own import OwnImages, OwnTeacher, check_own, own_teacher
 from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.steps import LIBRARY, STEPS, BudgetSteps, ShrinkJob, budget_steps
 from distilnas.recipes.shrink.timed import latency_summary
 from distilnas.recipes.students import check_images
-from distilnas.recipes.teaching import TEACHER, Teaching, taught
+from distilnas.recipes.teaching import TEACHER, Teaching, taught, usual_classes
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import Run, StepRecord
 from distilnas.surgery.library import Library
@@ -40,16 +40,35 @@ def open_shrink(
     images: OwnImages | None = None,
 ) -> tuple[Materials, Teaching]:
     """Images and teacher of a run in ``folder``, which remembers the user's own module; see ``run_shrink``."""
+    own = own_teacher(settings.teacher, teacher, preprocessing, folder)
+    return with_teacher(settings, own, progress, preprocessing, images)
+
+
+def with_teacher(
+    settings: ShrinkSettings,
+    own: OwnTeacher | None = None,
+    progress: Progress | None = None,
+    preprocessing: Preprocessing | None = None,
+    images: OwnImages | None = None,
+) -> tuple[Materials, Teaching]:
+    """Images and teacher."""
     return taught(
         settings,
         settings.teacher,
         rating_images=settings.library.rating_images,
         preprocessing=preprocessing,
         cut=cut,
-        own=own_teacher(settings.teacher, teacher, preprocessing, folder),
+        own=own,
         images=images,
         progress=progress,
     )
+
+
+def outline(settings: ShrinkSettings, own: OwnTeacher | None, progress: Progress | None) -> Outline[Teaching]:
+    """Images and teacher for a forecast."""
+    check_each(settings.budgets)
+    check_own(settings.teacher, own)
+    return Outline(*with_teacher(settings, own, progress), classes=usual_classes(settings.teacher))
 
 
 def check(job: ShrinkJob) -> None:
@@ -140,7 +159,15 @@ def _point(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: row[name] for name in EXACT}, "top1": row["top1"], "stderr": row["top1_stderr"]}
 
 
-SHRINK = Recipe(name="shrink", settings=ShrinkSettings, steps=STEPS, open=open_shrink, check=check, finish=finish)
+SHRINK = Recipe(
+    name="shrink",
+    settings=ShrinkSettings,
+    steps=STEPS,
+    open=open_shrink,
+    check=check,
+    finish=finish,
+    outline=outline,
+)
 
 
 def run_shrink(

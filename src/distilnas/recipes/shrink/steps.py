@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,13 +19,20 @@ from distilnas.networks import load_student, save_student
 from distilnas.networks.chain import ChainNet
 from distilnas.recipes.frame import Job, Several, Step
 from distilnas.recipes.materials import CHECKPOINT, finish_training
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.disk import weights_mb
+from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work, joined
+from distilnas.recipes.planning.meter import Probed
+from distilnas.recipes.planning.steps import testing_work
 from distilnas.recipes.settings import plain
+from distilnas.recipes.shrink import probes
 from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.timed import MeasureLatency, kept_inside, latency_record
-from distilnas.recipes.students import DATA, Export, beside
+from distilnas.recipes.students import DATA, Export, LeavesNetwork, beside
 from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, WEIGHTS, Teaching
 from distilnas.recovery import Lesson, recover
+from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import Limit
 from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
@@ -46,6 +55,8 @@ from distilnas.tables.measures import EXACT
 from distilnas.teachers.units import propose_units
 
 ShrinkJob = Job[ShrinkSettings, Teaching]
+ShrinkPlan = Plan[ShrinkSettings, Teaching]
+AtWork = ShrinkJob | ShrinkPlan
 _BATCH = 125
 _FEWEST_BATCHES = 4
 _FIT_ELSEWHERE = 8.0  # epochs that a teacher is taken to have been fitted for where that was not here
@@ -63,6 +74,14 @@ class Shelf:
     teacher: dict[str, int]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Draft:
+    """What a forecast takes for a budget's ``candidates``, and for the ``student`` that is chosen of them."""
+
+    candidates: tuple[Chosen, ...]
+    student: nn.Module
+
+
 class MakeLibrary(Step[ShrinkJob, Shelf]):
     """Every cut of the teacher, repaired in closed form and rated alone in it."""
 
@@ -74,17 +93,8 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
         settings, units = job.settings.library, _units(job)
         calibration, rating = calibration_batches(job), rating_batches(job)[0]
-        library = build_library(
-            units,
-            calibration,
-            rating,
-            ratios=(1.0, *sorted(settings.ratios, reverse=True)),
-            dtype=torch.bfloat16 if job.settings.runtime.precision == "bf16-mixed" else torch.float32,
-            progress=job.progress,
-        )
-        fixed = job.preprocessing.own is not None  # a transform of the user's makes images of one side
-        sides = () if fixed else smaller_sides(job.preprocessing.resolution, settings.resolutions)
-        library = with_sides(library, sides, calibration[: _FEW_IMAGES // _BATCH], rating)
+        sides = _sides(job)
+        library = _library(units, job.settings, sides, calibration, rating, job.progress)
         save_library(folder / "library.npz", library)
         trunks = library.trunks()
         rated = sum(len(rated) for parts in library.widths for rated in parts)
@@ -94,7 +104,7 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
             "num_rated": rated,
             "num_images": settings.rating_images,
             "num_architectures": str(sum(trunk.problem.num_architectures for trunk in trunks)),
-            "teacher": {name: int(_whole_costs(library, trunks[0])[name]) for name in EXACT},
+            "teacher": _teacher_costs(library, trunks),
         }
 
     def load(self, job: ShrinkJob) -> Shelf:
@@ -102,9 +112,30 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
         library = load_library(record.folder / "library.npz", _units(job))
         return Shelf(library=library, trunks=library.trunks(), teacher=record.result["teacher"])
 
+    def stand_in(self, plan: ShrinkPlan) -> StandIn[Shelf]:
+        settings, images = plan.settings.library, plan.images
+        units, cutting = plan.timed(partial(_chain, plan, plan.get(TEACHER).model.state_dict()))
+        library, making = probes.library_from_few(
+            partial(_library, units, plan.settings, _sides(plan)),
+            min(settings.images, images.count("train")),
+            rating_sizes(images.count("rating")),
+            resolution=plan.preprocessing.resolution,
+            device=plan.device,
+        )
+        trunks, adding = plan.timed(library.trunks)
+        shelf = Shelf(library=library, trunks=trunks, teacher=_teacher_costs(library, trunks))
+        seconds = making + 2 * (cutting + adding)  # made, and read back
+        return StandIn(artefact=shelf, result={"teacher": shelf.teacher}, seconds=seconds)
+
+    def probe(self, plan: ShrinkPlan) -> StepForecast:
+        used = min(plan.settings.library.images, plan.images.count("train")) + plan.images.count("rating")
+        load, start = plan.bench.loading(None).of(used)
+        work = Work(compute=plan.made(self).seconds, load=load, fixed=start)
+        return StepForecast(name=self.name, works=(work,), disk_mb=probes.library_mb(plan.get(self).library))
+
 
 @dataclass(frozen=True, kw_only=True)
-class Choose(Step[ShrinkJob, None]):
+class Choose(Step[ShrinkJob, Draft]):
     """The student of a ``budget``: the best solutions put together and measured, the best of these kept."""
 
     name: str = "choose"
@@ -145,9 +176,36 @@ class Choose(Step[ShrinkJob, None]):
         _tell(job, dict(self.budget), found)
         return found | {"alternatives": [row for row in rows if row["kind"] != _SEARCHED]}
 
+    def stand_in(self, plan: ShrinkPlan) -> StandIn[Draft]:
+        """The candidates by the ratings of a teacher of random weights, and the best as a network."""
+        shelf = plan.get(LIBRARY)
+        limits = limits_in(_guessed(dict(self.budget)), shelf.teacher)
+        (solved, kinds), seconds = plan.timed(partial(_candidates, shelf, limits, plan.settings.choice.assembled))
+        few = [probes.noise(2, resolution=plan.preprocessing.resolution, device=plan.device)]
+        (built,) = choose(shelf.library, [solved], few, few)
+        with TemporaryDirectory() as folder:
+            save_student(Path(folder), _student(plan, shelf, built), **_words(plan, built.chosen.choice.side))
+            student = read_student(plan, Path(folder))
+        costs = solved.solution.costs
+        plan.assumptions.append(
+            f"{in_words(dict(self.budget))}: the student is not known before the library; taken is one of "
+            f"{costs['macs']:,} MACs and {costs['params']:,} parameters."
+        )
+        return StandIn(artefact=Draft(candidates=tuple(one for one, _ in kinds), student=student), seconds=seconds)
+
+    def probe(self, plan: ShrinkPlan) -> StepForecast:
+        draft, images = plan.get(self), min(plan.settings.library.images, plan.images.count("train"))
+        students = {min(_FEW_IMAGES, images): len(draft.candidates), images: 1}
+        if images <= _FEW_IMAGES:
+            students = {images: len(draft.candidates) + 1}
+        some = [one for steps in budget_steps(plan.settings) for one in plan.get(steps.choose).candidates]
+        return _assembling(plan, "students", some).step(
+            self.name, students, fixed=plan.made(self).seconds, disk_mb=weights_mb(draft.student)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
-class Recover(Step[ShrinkJob, None]):
+class Recover(LeavesNetwork):
     """Distil the teacher into the whole student."""
 
     name: str = "recover"
@@ -161,22 +219,9 @@ class Recover(Step[ShrinkJob, None]):
         return {"choose": job.key(self.of), "data": job.key(DATA), "recovery": plain(job.settings.recovery)}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        student, splits, fit = read_student(job, job.do(self.of).folder), job.get(DATA), job.settings.teacher.fit
-        lesson = Lesson(
-            teacher=job.get(TEACHER).model,
-            images=splits.train,
-            validation=splits.validation,
-            preprocessing=_wants(job, student),
-            teacher_preprocessing=job.preprocessing,
-            pairs=_pairs(job, student),
-            device=job.device,
-            seed=job.settings.seed,
-            checkpoint=folder / CHECKPOINT,
-            progress=job.progress,
-            checkpoint_seconds=job.settings.runtime.checkpoint_seconds,
-            workers=job.settings.runtime.workers,
-        )
-        found = recover(student, lesson, job.settings.recovery, fit_epochs=float(fit.epochs) if fit else _FIT_ELSEWHERE)
+        student = read_student(job, job.do(self.of).folder)
+        lesson = _lesson(job, student, folder / CHECKPOINT)
+        found = recover(student, lesson, job.settings.recovery, fit_epochs=_fit_epochs(job.settings))
         after = found.log.epochs[-1]
         helped = _no_worse(found.before, after)
         if not helped:
@@ -188,6 +233,26 @@ class Recover(Step[ShrinkJob, None]):
         result = {"before": found.before, "after": after, "helped": helped, "lr": found.lr}
         result |= {"tried": list(found.tried), "updates": found.updates}
         return result | finish_training(folder, found.log)
+
+    def network(self, plan: ShrinkPlan) -> nn.Module:
+        """See ``LeavesNetwork``."""
+        return plan.get(self.of).student
+
+    def shares(self, plan: ShrinkPlan) -> dict[str, float]:
+        return {f"recover {slug(dict(self.of.budget))}": 4}
+
+    def probe(self, plan: ShrinkPlan) -> StepForecast:
+        student, teacher = self.network(plan), plan.get(TEACHER).model
+        found = probes.recovery_step(
+            plan.bench,
+            f"recover {slug(dict(self.of.budget))}",
+            student,
+            _lesson(plan, student, Path(CHECKPOINT)),
+            plan.settings.recovery,
+            (_passes(plan, self.of), plan.bench.passes(EVALUATE_TEACHER.name, teacher)),
+            fit_epochs=_fit_epochs(plan.settings),
+        )
+        return replace(found, name=self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,8 +274,16 @@ class EvaluateStudent(Step[ShrinkJob, None]):
         before, after = (job.materials.test(one, test, preprocessing=_wants(job, one)) for one in students)
         return after | {"top1_before_training": before["top1"]}
 
+    def shares(self, plan: ShrinkPlan) -> dict[str, float]:
+        return {f"evaluate {slug(dict(self.of.of.budget))}": 1}
 
-class Curve(Step[ShrinkJob, None]):
+    def probe(self, plan: ShrinkPlan) -> StepForecast:
+        tested = _passes(plan, self.of.of)
+        works = (testing_work(plan.bench, tested, "test", 2),)
+        return StepForecast(name=self.name, works=works, memory_mb=plan.bench.memory(tested))
+
+
+class Curve(Step[ShrinkJob, list[tuple[str, Chosen]]]):
     """Students at several budgets before any training, and what anybody would try first, on held-out images."""
 
     name = "curve"
@@ -223,8 +296,7 @@ class Curve(Step[ShrinkJob, None]):
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
         shelf = job.get(LIBRARY)
-        points = [(_SEARCHED, one) for one in _along(shelf, job.settings.choice.curve)]
-        points += [(one.kind, one.chosen) for one in alternatives(shelf.library, shelf.trunks)]
+        points = self._points(shelf, job.settings.choice.curve)
         few, (held_out, labels) = calibration_batches(job, _FEW_IMAGES), rating_batches(job)
         rows = []
         with job.progress.task("students before training", len(points)) as task:
@@ -236,6 +308,20 @@ class Curve(Step[ShrinkJob, None]):
         teacher = measure(shelf.library, [unit.module for unit in shelf.library.units], held_out, labels)
         return {"rows": rows, "teacher": {**shelf.teacher, **asdict(teacher)}}
 
+    def stand_in(self, plan: ShrinkPlan) -> StandIn[list[tuple[str, Chosen]]]:
+        points, seconds = plan.timed(partial(self._points, plan.get(LIBRARY), plan.settings.choice.curve))
+        return StandIn(artefact=points, seconds=seconds)
+
+    def probe(self, plan: ShrinkPlan) -> StepForecast:
+        made, few = plan.made(self), min(_FEW_IMAGES, plan.images.count("train"))
+        assembling = _assembling(plan, self.name, [one for _, one in made.artefact])
+        return assembling.step(self.name, {few: len(made.artefact)}, fixed=made.seconds)
+
+    def _points(self, shelf: Shelf, number: int) -> list[tuple[str, Chosen]]:
+        """Students with their kinds."""
+        points = [(_SEARCHED, one) for one in _along(shelf, number)]
+        return points + [(one.kind, one.chosen) for one in alternatives(shelf.library, shelf.trunks)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class OfEveryBudget(Several[ShrinkJob]):
@@ -244,7 +330,20 @@ class OfEveryBudget(Several[ShrinkJob]):
     name: str
 
     def each(self, job: ShrinkJob) -> Sequence[Step[Any, Any]]:
-        return [getattr(steps, self.name) for steps in budget_steps(job.settings)]
+        return self._steps(job.settings)
+
+    def _steps(self, settings: ShrinkSettings) -> list[Step[Any, Any]]:
+        return [getattr(steps, self.name) for steps in budget_steps(settings)]
+
+    def prepare(self, plan: ShrinkPlan) -> None:
+        for step in self._steps(plan.settings):
+            step.prepare(plan)
+
+    def shares(self, plan: ShrinkPlan) -> dict[str, float]:
+        return {name: share for step in self._steps(plan.settings) for name, share in step.shares(plan).items()}
+
+    def probe(self, plan: ShrinkPlan) -> StepForecast:
+        return joined(self.name, [plan.forecast(step) for step in self._steps(plan.settings)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +362,7 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
     for budget in settings.budgets:
         chosen = Choose(budget=tuple(budget.items()))
         recovered = Recover(of=chosen)
-        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered, read=read_student)  # type: ignore[arg-type] - of Retrain only a forecast asks more
+        tested, exported = EvaluateStudent(of=recovered), Export(of=recovered, read=read_student)
         found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, export=exported))
     return found
 
@@ -288,7 +387,13 @@ def calibration_batches(job: ShrinkJob, images: int | None = None) -> list[Tenso
 def rating_batches(job: ShrinkJob) -> tuple[list[Tensor], Tensor]:
     """Held-out training images, in four batches at least for the ratings' errors, and their labels."""
     images = job.get(DATA).rating
-    return _tensors(job, images, min(_BATCH, len(images) // _FEWEST_BATCHES))
+    return _tensors(job, images, rating_sizes(len(images))[0])
+
+
+def rating_sizes(images: int) -> list[int]:
+    """Images of the batches."""
+    size = min(_BATCH, images // _FEWEST_BATCHES)
+    return [min(size, images - begun) for begun in range(0, images, size)]
 
 
 def _tensors(job: ShrinkJob, images: ImageSet, batch: int = _BATCH) -> tuple[list[Tensor], Tensor]:
@@ -298,10 +403,41 @@ def _tensors(job: ShrinkJob, images: ImageSet, batch: int = _BATCH) -> tuple[lis
 
 def _units(job: ShrinkJob) -> tuple[Unit, ...]:
     """The teacher's units, of a copy without the device's own layers: a student is made of its parent's."""
+    return _chain(job, load_file(job.do(TEACHER).folder / WEIGHTS))
+
+
+def _chain(job: AtWork, weights: Mapping[str, Tensor]) -> tuple[Unit, ...]:
     model, resolution = job.given.bare(len(job.result(DATA)["classes"])), job.preprocessing.resolution
-    model.load_state_dict(load_file(job.do(TEACHER).folder / WEIGHTS))
+    model.load_state_dict(weights)
     model = model.to(job.device.fabric.device).eval()
     return chain_of(model, ends_of(propose_units(model, resolution)), (3, resolution, resolution))
+
+
+def _sides(job: AtWork) -> tuple[int, ...]:
+    """Sides of images that students may see; a transform of the user's makes images of one side."""
+    if job.preprocessing.own is not None:
+        return ()
+    return tuple(smaller_sides(job.preprocessing.resolution, job.settings.library.resolutions))
+
+
+def _library(
+    units: tuple[Unit, ...],
+    settings: ShrinkSettings,
+    sides: Sequence[int],
+    calibration: Sequence[Tensor],
+    rating: Sequence[Tensor],
+    progress: Progress,
+) -> Library:
+    """All that the settings let ``units`` become, and students for images of ``sides`` pixels."""
+    library = build_library(
+        units,
+        calibration,
+        rating,
+        ratios=(1.0, *sorted(settings.library.ratios, reverse=True)),
+        dtype=torch.bfloat16 if settings.runtime.precision == "bf16-mixed" else torch.float32,
+        progress=progress,
+    )
+    return with_sides(library, sides, calibration[: _FEW_IMAGES // _BATCH], rating)
 
 
 def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Chosen, list[tuple[Chosen, str]]]:
@@ -320,6 +456,12 @@ def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Cho
         one for one in _nearest(alternatives(shelf.library, shelf.trunks), limits) if one.chosen.choice not in known
     ]
     return solved[0], [*((one, _SEARCHED) for one in solved), *((one.chosen, one.kind) for one in simple)]
+
+
+def _guessed(budget: Budget) -> Budget:
+    """The budget as a forecast takes it, where nothing is timed: a share of the teacher's latency for one of its MACs."""
+    rest, latency = {name: value for name, value in budget.items() if name != LATENCY}, str(budget.get(LATENCY, ""))
+    return {"macs": latency, **rest} if latency.endswith("%") else rest
 
 
 def _timed_candidates(
@@ -342,13 +484,46 @@ def _timed_candidates(
     return rows[0][0], kinds, kept
 
 
-def _whole_costs(library: Library, trunk: Trunk) -> dict[str, Any]:
-    whole = on_paper(trunk, library.whole())
+def _teacher_costs(library: Library, trunks: Sequence[Trunk]) -> dict[str, int]:
+    whole = on_paper(trunks[0], library.whole())
     assert whole is not None
-    return dict(whole.solution.costs)
+    return {name: int(whole.solution.costs[name]) for name in EXACT}
 
 
-def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> ChainNet:
+def _lesson(job: AtWork, student: Any, checkpoint: Path) -> Lesson:
+    splits = job.get(DATA)
+    return Lesson(
+        teacher=job.get(TEACHER).model,
+        images=splits.train,
+        validation=splits.validation,
+        preprocessing=_wants(job, student),
+        teacher_preprocessing=job.preprocessing,
+        pairs=_pairs(job, student),
+        device=job.device,
+        seed=job.settings.seed,
+        checkpoint=checkpoint,
+        progress=job.materials.progress,
+        checkpoint_seconds=job.settings.runtime.checkpoint_seconds,
+        workers=job.settings.runtime.workers,
+    )
+
+
+def _fit_epochs(settings: ShrinkSettings) -> float:
+    """How long the teacher was fitted."""
+    return float(settings.teacher.fit.epochs) if settings.teacher.fit else _FIT_ELSEWHERE
+
+
+def _assembling(plan: ShrinkPlan, name: str, some: Sequence[Chosen]) -> probes.Assembling:
+    few = min(_FEW_IMAGES, plan.images.count("train"))
+    return probes.assembling(plan.bench, name, plan.get(LIBRARY).library, some, plan.get(TEACHER).model, few)
+
+
+def _passes(plan: ShrinkPlan, chosen: Choose) -> Probed:
+    """Passes of a budget's student."""
+    return plan.bench.passes(f"evaluate {slug(dict(chosen.budget))}", plan.get(chosen).student)
+
+
+def _student(job: AtWork, shelf: Shelf, one: Assembled) -> ChainNet:
     teacher, side = job.settings.teacher, one.chosen.choice.side
     resolution = side or job.preprocessing.resolution
     parent = parent_of(
@@ -361,17 +536,17 @@ def _student(job: ShrinkJob, shelf: Shelf, one: Assembled) -> ChainNet:
     return student_net(parent, one.modules)
 
 
-def read_student(job: ShrinkJob, folder: Path) -> Any:
+def read_student(job: AtWork, folder: Path) -> Any:
     """The student of a folder of this run, in eval mode."""
     return load_student(folder, parent=_own_parent(job))
 
 
-def _own_parent(job: ShrinkJob) -> nn.Module | None:
+def _own_parent(job: AtWork) -> nn.Module | None:
     """The teacher where it can't be built by a name of timm's."""
     return None if _timm_name(job) else job.given.bare(len(job.result(DATA)["classes"]))
 
 
-def _timm_name(job: ShrinkJob) -> str | None:
+def _timm_name(job: AtWork) -> str | None:
     """timm's name of the teacher; None where it is none of timm's."""
     teacher = job.settings.teacher
     if job.given.own is not None:
@@ -379,14 +554,14 @@ def _timm_name(job: ShrinkJob) -> str | None:
     return None if teacher.student else teacher.model.partition(".")[0]
 
 
-def _words(job: ShrinkJob, side: int | None) -> dict[str, Any]:
+def _words(job: AtWork, side: int | None) -> dict[str, Any]:
     """What is stored beside the weights of a student for images of ``side`` pixels (None: the teacher's)."""
     wants = replace(job.preprocessing, resolution=side or job.preprocessing.resolution)
     classes = job.get(DATA).train.classes
     return {"classes": classes, "preprocessing": wants.to_dict(), "parent": _own_parent(job)}
 
 
-def _wants(job: ShrinkJob, student: Any) -> Preprocessing:
+def _wants(job: AtWork, student: Any) -> Preprocessing:
     """How a student that was read from its folder wants its images: as the teacher, but for their size."""
     return replace(job.preprocessing, resolution=student.student_config["preprocessing"]["resolution"])
 
@@ -421,7 +596,7 @@ def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alter
     return list(best.values())
 
 
-def _pairs(job: ShrinkJob, student: Any) -> tuple[tuple[str, str], ...]:
+def _pairs(job: AtWork, student: Any) -> tuple[tuple[str, str], ...]:
     """The student's blocks beside the teacher's modules whose output they imitate, one a block of the partition; none
     where it sees other images."""
     if _wants(job, student) != job.preprocessing:

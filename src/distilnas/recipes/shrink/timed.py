@@ -13,6 +13,8 @@ from distilnas.latency.keep import LATENCY, Clocked, Kept, keep
 from distilnas.latency.measuring import device_of
 from distilnas.latency.table import LatencyTable, cache_folder, measure_table, read_table
 from distilnas.recipes.frame import Job, Step
+from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.planning.forecast import StepForecast
 from distilnas.recipes.settings import plain
 from distilnas.runtime.progress import Progress
 from distilnas.solve import Limit
@@ -69,6 +71,9 @@ class MeasureLatency(Step[Job[Any, Any], TimedShelf]):
             "candidates": _shares(library.trunks(EXACT, {LATENCY: table})[0]),
             "doubt": table.doubt,
         }
+
+    def probe(self, plan: Plan[Any, Any]) -> StepForecast:
+        return StepForecast(name=self.name, note="minutes, not forecast")
 
     def load(self, job: Job[Any, Any]) -> TimedShelf:
         table = LatencyTable.from_dict(read_json(job.do(self).folder / "table.json"))
