@@ -1,6 +1,7 @@
 """The steps of a shrinking run, and at the end their table; ``recipe`` has what stands before and after them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from distilnas.data import ImageSet, Preprocessing
+from distilnas.errors import InfeasibleError
 from distilnas.files import write_json
 from distilnas.latency.keep import LATENCY, Kept, latency_limit
 from distilnas.networks import load_student, save_student
@@ -177,10 +179,18 @@ class Choose(Step[ShrinkJob, Draft]):
         return found | {"alternatives": [row for row in rows if row["kind"] != _SEARCHED]}
 
     def stand_in(self, plan: ShrinkPlan) -> StandIn[Draft]:
-        """The candidates by the ratings of a teacher of random weights, and the best as a network."""
-        shelf = plan.get(LIBRARY)
+        """As many candidates as the run finds, and the best as a network.
+
+        By the ratings of random weights an early end is as good as anything; those that are searched for are taken to
+        have none, where the budget allows that.
+        """
+        shelf, number = plan.get(LIBRARY), plan.settings.choice.assembled
         limits = limits_in(_guessed(dict(self.budget)), shelf.teacher)
-        (solved, kinds), seconds = plan.timed(partial(_candidates, shelf, limits, plan.settings.choice.assembled))
+        (solved, kinds), seconds = plan.timed(partial(_candidates, shelf, limits, number))
+        with suppress(InfeasibleError):
+            whole = best_choices(shelf.trunks[:1], limits, number)
+            solved = whole[0]
+            kinds = [*((one, _SEARCHED) for one in whole), *(pair for pair in kinds if pair[1] != _SEARCHED)]
         few = [probes.noise(2, resolution=plan.preprocessing.resolution, device=plan.device)]
         (built,) = choose(shelf.library, [solved], few, few)
         with TemporaryDirectory() as folder:
@@ -459,7 +469,7 @@ def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Cho
 
 
 def _guessed(budget: Budget) -> Budget:
-    """The budget as a forecast takes it, where nothing is timed: a share of the teacher's latency for one of its MACs."""
+    """The budget as a forecast takes it, which times nothing: a share of the teacher's latency for one of its MACs."""
     rest, latency = {name: value for name, value in budget.items() if name != LATENCY}, str(budget.get(LATENCY, ""))
     return {"macs": latency, **rest} if latency.endswith("%") else rest
 
