@@ -322,7 +322,7 @@ def test_checkpoint_has_the_size_of_a_real_one(name: str, ema: float | None, tmp
     assert checkpoint_mb(model, optim, averaged=ema is not None) == pytest.approx(real, rel=0.25)
 
 
-def test_seconds_by_formula(images: Path, tmp_path: Path, fixed: None):
+def test_seconds_by_formula(images: Path, finished: Path, tmp_path: Path, fixed: None):
     """Epochs times steps times the seconds of one, and twice as many epochs take twice as long."""
     once = plan(tiny_settings(tmp_path, images), seconds=1)
     found, counts = seconds(once), once.images
@@ -331,6 +331,8 @@ def test_seconds_by_formula(images: Path, tmp_path: Path, fixed: None):
     assert found["distill"] == pytest.approx(2 * steps * 2.0, abs=0.2)
     assert found["retrain"] == pytest.approx(counts["train"] // 24 * 2.0 + tests)
     assert found["rate"] == pytest.approx(2 * (2 * 2.0 + 2.0), abs=0.2)  # two batches: two teacher passes, all paths
+    measured = read_json(finished / "additivity" / "additivity.json")["measured"]
+    assert found["additivity"] == pytest.approx(2 * (2 * 2.0 + 2.0 * len(measured)), abs=0.2)
     assert found["evaluate"] == pytest.approx(2.0)  # top-1 and top-5 in one pass
     assert twice["distill"] == pytest.approx(2 * found["distill"], abs=0.2)
     assert twice["retrain"] == pytest.approx(2 * found["retrain"])
