@@ -10,10 +10,11 @@ from tiny_run import tiny_settings
 
 from distilnas.cli.run import show
 from distilnas.files import read_json
-from distilnas.methods.dna import Additivity, Held, hold
+from distilnas.methods.dna import hold
 from distilnas.recipes import doubts
 from distilnas.recipes.dna import steps as dna_steps
 from distilnas.recipes.dna.recipe import run_dna
+from distilnas.records.solution import Additivity, Held
 from distilnas.report import write_report
 from distilnas.runtime.progress import SilentProgress
 
@@ -36,12 +37,11 @@ def test_a_choice_is_contradicted_by_half_of_enough_others(
     values: tuple[float, ...], networks: int, better: int, contradicted: bool
 ):
     held = hold(measured(*values), range(1, len(values)))
-    assert held == Held(networks=networks, better=better)
-    assert held.contradicted is contradicted
+    assert held == Held(networks=networks, better=better, contradicted=contradicted)
 
 
 def test_only_networks_under_the_budget_count():
-    assert hold(measured(0.5, 0.1, 0.9, 0.1), [2]) == Held(networks=1, better=0)
+    assert hold(measured(0.5, 0.1, 0.9, 0.1), [2]) == Held(networks=1, better=0, contradicted=False)
 
 
 @pytest.mark.parametrize(

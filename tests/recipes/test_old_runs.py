@@ -11,6 +11,8 @@ from tiny_run import write_images
 from distilnas.recipes.catalogue import load_settings
 from distilnas.recipes.dna.recipe import run_dna
 from distilnas.recipes.settings import Settings
+from distilnas.records.files import read_part, to_json
+from distilnas.records.solution import Additivity, Fronts, Solved
 from distilnas.report import write_report
 from distilnas.report.read import read_run
 from distilnas.space import SearchSpace
@@ -40,6 +42,22 @@ def test_it_stands_as_it_was_and_its_export_can_be_made_again(old: Path):
     assert {path: json.loads((path / "step.json").read_text()) for path in before} == before
     assert (old / summary["artefacts"]["onnx"]).exists()
     assert (old / "report.html").exists()
+
+
+def test_records_are_written_as_they_are_read():
+    """Byte for byte, but for what the older version had not: whether the solution was held against others."""
+    solved = read_part(OLD / "solve" / "solution.json", Solved)
+    fronts = read_part(OLD / "solve" / "front.json", Fronts)
+    found = read_part(OLD / "additivity" / "additivity.json", Additivity)
+    assert solved
+    assert fronts
+    written = {
+        "solve/solution.json": solved.to_dict(),
+        "solve/front.json": {cost: [point.to_dict() for point in front] for cost, front in fronts.items()},
+        "additivity/additivity.json": {key: value for key, value in to_json(found).items() if key != "held"},
+    }
+    for name, data in written.items():
+        assert json.dumps(data, indent=2) == (OLD / name).read_text().rstrip(), name
 
 
 def test_it_is_solved_again_with_the_same_answer(old: Path):

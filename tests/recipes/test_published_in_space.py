@@ -56,5 +56,5 @@ def test_the_solver_returns_it(name: str) -> None:
     own = _costs().total(SPACE, SPACE.choice_of(architecture))
     limits = tuple(Limit(cost=cost, max=own[cost]) for cost in ("macs", "params"))
     record, _ = solve_run(SPACE, _ratings_for(architecture), _costs(), limits, 0)
-    assert record["solution"]["architecture"] == str(architecture)
-    assert record["solution"]["optimal"]
+    assert record.solution.architecture == str(architecture)
+    assert record.solution.optimal

@@ -1,7 +1,6 @@
 """Budgets to limits, and the check that needs no ratings."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from distilnas.costing import cost_table
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.recipes.settings import RandomSettings
 from distilnas.recipes.solving import check_budget, random_choices, random_in_budget, solve_run
+from distilnas.records.solution import LimitRecord, SolvedNetwork
 from distilnas.solve import Limit
 from distilnas.space import Candidate, FittedSpace, preset
 from distilnas.tables import CellRatings, RatingTable, indifferent, unrated
@@ -53,8 +53,8 @@ def macro_ratings() -> tuple[RatingTable, dict[tuple[int, ...], tuple[str, float
     ), networks
 
 
-def digits_of(found: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(op for candidate in found["choice"] for op in candidate["path"])
+def digits_of(found: SolvedNetwork) -> tuple[int, ...]:
+    return tuple(op for candidate in found.choice for op in candidate.path)
 
 
 def test_a_network_of_several_names_is_listed_once():
@@ -68,11 +68,11 @@ def test_a_network_of_several_names_is_listed_once():
     costs = cost_table(space, resolution=32, num_classes=10)
     record, _ = solve_run(space, ratings, costs, (), alternatives=20)
     by_kind = {
-        kind: [record["solution"], *(found for found in record["alternatives"] if found["kind"] == kind)]
+        kind: [record.solution, *(found for found in record.alternatives if found.kind == kind)]
         for kind in ("runner-up", "diverse")
     }
-    assert [found["rating"] for found in by_kind["runner-up"]] == pytest.approx(sorted(best.values())[:21])
-    assert record["tie"]["rival"] == by_kind["runner-up"][1]["architecture"]
+    assert [found.rating for found in by_kind["runner-up"]] == pytest.approx(sorted(best.values())[:21])
+    assert record.tie.rival == by_kind["runner-up"][1].architecture
     diverse = [networks[digits_of(found)][0] for found in by_kind["diverse"]]
     assert len(set(diverse)) == len(diverse) > 10
 
@@ -90,8 +90,8 @@ def test_names_of_one_network_are_no_alternatives():
     macs = next(macs for macs, names in of_cost.items() if (0, 0, 0, 0, 1, 0, 0, 1) in names)
     assert len(of_cost[macs]) == 4
     record, _ = solve_run(space, ratings, costs, (Limit(cost="macs", min=macs, max=macs),), alternatives=20)
-    assert digits_of(record["solution"]) == min(of_cost[macs], key=lambda digits: networks[digits][1])
-    assert (record["alternatives"], record["tie"]) == ([], None)
+    assert digits_of(record.solution) == min(of_cost[macs], key=lambda digits: networks[digits][1])
+    assert (record.alternatives, record.tie) == ((), None)
 
 
 def test_only_so_many_names_are_looked_at(monkeypatch: pytest.MonkeyPatch):
@@ -99,7 +99,7 @@ def test_only_so_many_names_are_looked_at(monkeypatch: pytest.MonkeyPatch):
     space = preset("nas-bench-macro")
     costs = cost_table(space, resolution=32, num_classes=10)
     record, _ = solve_run(space, macro_ratings()[0], costs, (), alternatives=20)
-    assert 0 < sum(found["kind"] == "runner-up" for found in record["alternatives"]) < 20
+    assert 0 < sum(found.kind == "runner-up" for found in record.alternatives) < 20
 
 
 def test_random_in_budget_says_when_there_are_too_few(monkeypatch: pytest.MonkeyPatch):
@@ -115,7 +115,7 @@ def test_a_budget_on_a_measure_that_an_older_table_has_not():
     with pytest.raises(UsageError, match=r"bytes, but this run knows macs and params only; .* delete the run's"):
         solve_run(SPACE, ratings, older, (Limit(cost="bytes", max=10**6),), 0)
     record, fronts = solve_run(SPACE, ratings, older, (), 0)
-    assert list(record["solution"]["costs"]) == list(fronts) == ["macs", "params"]
+    assert list(record.solution.costs) == list(fronts) == ["macs", "params"]
     record, fronts = solve_run(SPACE, ratings, COSTS, (Limit(cost="bytes", max=10**7),), 0)
-    assert list(record["solution"]["costs"]) == list(fronts) == ["macs", "params", "bytes"]
-    assert record["budgets"] == {"bytes": {"min": None, "max": 10**7}}
+    assert list(record.solution.costs) == list(fronts) == ["macs", "params", "bytes"]
+    assert record.budgets == {"bytes": LimitRecord(max=10**7)}

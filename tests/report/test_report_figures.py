@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from report_sample import small_space, write_sample_run
 
-from distilnas.records.steps import FrontPoint, History, Measured
+from distilnas.records.solution import SolvedNetwork
+from distilnas.records.steps import History, Measured
 from distilnas.report import figures
 from distilnas.report.read import RunRecord, read_run
 from distilnas.report.ridges import block_ratings
@@ -96,7 +97,7 @@ def test_front_has_budget_line_solution_and_alternatives(run: RunRecord) -> None
 
 @pytest.mark.parametrize(("number", "expected"), [(1, 1), (400, 400), (5000, 400)])
 def test_long_fronts_are_thinned_and_keep_their_ends(number: int, expected: int) -> None:
-    points = [FrontPoint(rating=1.0, costs={"macs": n}, choice=()) for n in range(number)]
+    points = [SolvedNetwork(rating=1.0, costs={"macs": n}, choice=()) for n in range(number)]
     shown = figures.thinned(points)
     assert len(shown) == expected
     assert (shown[0], shown[-1]) == (points[0], points[-1])

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distilnas.records.steps import DistillInputs, DistillLoss, Measured, Tie
+from distilnas.records.solution import Tie
+from distilnas.records.steps import DistillInputs, DistillLoss, Measured
 from distilnas.report import wording
 
 

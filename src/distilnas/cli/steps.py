@@ -133,7 +133,7 @@ def _solve_table(
     from distilnas.space import find_space
 
     settings = parse(limits, SolveSettings)
-    record = solve_table(find_space(space), ratings, settings, budget=read_budgets(budgets), **sizes)
+    record = solve_table(find_space(space), ratings, settings, budget=read_budgets(budgets), **sizes).to_dict()
     if as_json:
         print_json(record)
     else:

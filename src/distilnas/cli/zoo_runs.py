@@ -8,7 +8,7 @@ from typing import Any
 
 from distilnas.errors import UsageError, nearest
 from distilnas.files import read_json
-from distilnas.records.steps import FrontPoint, SolvedNetwork
+from distilnas.records.solution import SolvedNetwork
 from distilnas.report.read import RunRecord, read_run
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, parse_architecture
@@ -121,7 +121,7 @@ def _front(run: RunRecord) -> Iterator[dict[str, Any]]:
             yield _chosen(run, point, "front")
 
 
-def _chosen(run: RunRecord, found: SolvedNetwork | FrontPoint, role: str) -> dict[str, Any]:
+def _chosen(run: RunRecord, found: SolvedNetwork, role: str) -> dict[str, Any]:
     assert run.space  # read_run refuses solutions without a space
     architecture = run.space.architecture(found.choice)
     return _fields(architecture, (role,), found.costs, rating=found.rating)

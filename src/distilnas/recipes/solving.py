@@ -1,6 +1,5 @@
-"""The solve step: budgets in, proved best architecture, alternatives and Pareto fronts out, as JSON values."""
+"""The solve step: budgets in, proved best architecture, alternatives and Pareto fronts out."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from distilnas.costing import cost_table
 from distilnas.errors import InfeasibleError, UsageError
 from distilnas.recipes.budgets import Budget, check_known, to_limits
 from distilnas.recipes.settings import RandomSettings, SolveSettings
+from distilnas.records.solution import Fronts, LimitRecord, Solved, SolvedNetwork, Tie
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import (
     Limit,
@@ -29,7 +29,6 @@ from distilnas.tables import CostTable, RatingTable, indifferent
 from distilnas.tables.csv import read_ratings
 from distilnas.tables.measures import shown
 
-SCHEMA = 1
 _COUNT_AGAIN = "its costs were counted by an older version: delete the run's folder `cost`, and they are counted again."
 _DRAWS = 100_000
 _FEW_DRAWS = 5_000
@@ -45,8 +44,8 @@ def check_budget(space: SearchSpace, costs: CostTable, limits: tuple[Limit, ...]
 
 def solve_run(
     space: SearchSpace, ratings: RatingTable, costs: CostTable, limits: tuple[Limit, ...], alternatives: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(solution.json, front.json) of a run; raises ``InfeasibleError`` with the reason when nothing fits.
+) -> tuple[Solved, Fronts]:
+    """The answer of a run and its fronts; raises ``InfeasibleError`` with the reason when nothing fits.
 
     Fronts are drawn for the costs that are always shown and those with a limit.
 
@@ -59,20 +58,16 @@ def solve_run(
     others: list[Solution] = []
     if alternatives:
         others = _once(space, diverse(problem, limits, alternatives + 1, min_distance=2))[1:]
-    record = {
-        "schema": SCHEMA,
-        "budgets": {limit.cost: {"min": limit.min, "max": limit.max} for limit in limits},
-        "num_architectures": str(space.num_architectures),
-        "solution": _to_dict(space, best),
-        "alternatives": [
-            *({"kind": "runner-up", **_to_dict(space, s)} for s in next_best[:alternatives]),
-            *({"kind": "diverse", **_to_dict(space, s)} for s in others),
-        ],
-        "tie": _tie(space, ratings, best, next_best[0]) if next_best and _has_batches(ratings) else None,
-    }
+    named = [*(("runner-up", s) for s in next_best[:alternatives]), *(("diverse", s) for s in others)]
+    solved = Solved(
+        budgets={limit.cost: LimitRecord(min=limit.min, max=limit.max) for limit in limits},
+        num_architectures=space.num_architectures,
+        solution=_network(space, best),
+        alternatives=tuple(_network(space, solution, kind) for kind, solution in named),
+        tie=_tie(space, ratings, best, next_best[0]) if next_best and _has_batches(ratings) else None,
+    )
     drawn = shown(costs.costs, (limit.cost for limit in limits))
-    fronts = {cost: [_to_dict(space, s) for s in pareto_front(problem, cost)] for cost in drawn}
-    return record, fronts
+    return solved, {cost: tuple(_network(space, s) for s in pareto_front(problem, cost)) for cost in drawn}
 
 
 def solve_table(
@@ -83,8 +78,8 @@ def solve_table(
     budget: Budget | None = None,
     resolution: int,
     num_classes: int,
-) -> dict[str, Any]:
-    """``solution.json`` for a rating table made elsewhere (.npz or CSV); there is no teacher that shares refer to."""
+) -> Solved:
+    """The answer for a rating table made elsewhere (.npz or CSV); there is no teacher that shares refer to."""
     costs = cost_table(space, resolution=resolution, num_classes=num_classes)
     limits = to_limits(budget, settings, None)
     return solve_run(space, read_ratings(ratings, space), costs, limits, settings.alternatives)[0]
@@ -181,17 +176,18 @@ def _draw(space: SearchSpace, rng: np.random.Generator) -> Choice:
     return tuple(choice)
 
 
-def _to_dict(space: SearchSpace, solution: Solution) -> dict[str, Any]:
+def _network(space: SearchSpace, solution: Solution, kind: str = "") -> SolvedNetwork:
     choice = to_choice(space, solution.positions)
-    return {
-        "choice": [asdict(candidate) for candidate in choice],
-        "architecture": str(space.architecture(choice)),
-        "rating": solution.rating,
-        "costs": dict(solution.costs),
-        "optimal": solution.optimal,
-        "bound": solution.bound,
-        "seconds": solution.seconds,
-    }
+    return SolvedNetwork(
+        kind=kind,
+        choice=choice,
+        architecture=str(space.architecture(choice)),
+        rating=solution.rating,
+        costs=dict(solution.costs),
+        optimal=solution.optimal,
+        bound=solution.bound,
+        seconds=solution.seconds,
+    )
 
 
 def _has_batches(ratings: RatingTable) -> bool:
@@ -199,13 +195,13 @@ def _has_batches(ratings: RatingTable) -> bool:
     return len(ratings.cells[0][0].batches) > 1
 
 
-def _tie(space: SearchSpace, ratings: RatingTable, best: Solution, rival: Solution) -> dict[str, Any]:
+def _tie(space: SearchSpace, ratings: RatingTable, best: Solution, rival: Solution) -> Tie:
     """Paired comparison of the best two over the batches of rating images."""
     tie = tie_test(best.positions, rival.positions, batch_ratings(ratings))
-    return {
-        "tied": tie.tied,
-        "difference": tie.difference,
-        "stderr": tie.standard_error,
-        "p_value": tie.p_value,
-        "rival": str(space.architecture(to_choice(space, rival.positions))),
-    }
+    return Tie(
+        tied=tie.tied,
+        difference=tie.difference,
+        stderr=tie.standard_error,
+        p_value=tie.p_value,
+        rival=str(space.architecture(to_choice(space, rival.positions))),
+    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distilnas.records.files import to_json
-from distilnas.records.steps import LimitRecord
+from distilnas.records.solution import LimitRecord
 
 
 @dataclass(frozen=True, kw_only=True)

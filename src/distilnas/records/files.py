@@ -1,6 +1,7 @@
 """Files of a run as checked records; a file that is damaged or of another version is named and what to do is said."""
 
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,13 +32,14 @@ def as_record(path: Path, data: Any, kind: type[T], *parts: str) -> T:
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """JSON values of a record, from which ``as_record`` makes it again: tuples become lists."""
+    """JSON values of a record, from which ``as_record`` makes it again: tuples become lists, records in it what their
+    own ``to_dict`` says."""
     return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
 
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return to_json(value)
+        return getattr(value, "to_dict", partial(to_json, value))()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

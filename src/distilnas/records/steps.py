@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import model_validator
 
-from distilnas.space import Choice
 from distilnas.tables.measures import Number, costs_in
 
 
@@ -127,81 +126,6 @@ class History:
         """Epochs counted from 1 and the values of ``key`` where it was logged."""
         points = [(n, float(value)) for n, epoch in enumerate(self.epochs, 1) if (value := epoch.get(key)) is not None]
         return [n for n, _ in points], [value for _, value in points]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SolvedNetwork:
-    """One architecture the solver returned; alternatives state their ``kind``. ``bound``: no rating can be lower."""
-
-    choice: Choice
-    rating: float
-    costs: dict[str, Number]
-    optimal: bool = False
-    bound: float | None = None
-    kind: str = ""
-    architecture: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitRecord:
-    """Limits of one cost."""
-
-    min: Number | None = None
-    max: Number | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tie:
-    """Paired comparison, over batches of rating images, of the solution and its nearest ``rival``."""
-
-    tied: bool
-    difference: float
-    stderr: float
-    p_value: float
-    rival: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Solved:
-    """The solver's answer under ``budgets``; ``alternatives`` are runners-up and diverse choices."""
-
-    budgets: dict[str, LimitRecord]
-    num_architectures: int
-    solution: SolvedNetwork
-    alternatives: tuple[SolvedNetwork, ...] = ()
-    tie: Tie | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrontPoint:
-    """The best rating that can be had for its cost."""
-
-    rating: float
-    costs: dict[str, Number]
-    choice: Choice
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """The solution held against other assembled ``networks``, of which so many measure ``better``."""
-
-    networks: int
-    better: int
-    contradicted: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Additivity:
-    """Rating sums against measured distances of assembled networks; the first entry is the solution.
-
-    ``held``: how the solution does against those under the budget; None in runs that did not look.
-    """
-
-    predicted: tuple[float, ...]
-    measured: tuple[float, ...]
-    kendall_tau: float | None = None
-    spearman_rho: float | None = None
-    held: Held | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

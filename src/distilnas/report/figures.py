@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from distilnas.records.steps import Additivity, FrontPoint, History, Measured, Solved, SolvedNetwork
+from distilnas.records.solution import Additivity, Solved, SolvedNetwork
+from distilnas.records.steps import History, Measured
 from distilnas.report.palette import OTHERS, STUDENT, TEACHER, block_colour, faded
 from distilnas.report.plotting import chosen_marker, new_figure, short
 from distilnas.report.wording import blocks_text, cost_amount, cost_name, percent, sizes
@@ -112,7 +113,7 @@ def channel_similarity(block: np.ndarray, assembled: np.ndarray) -> go.Figure:
     return figure.update_yaxes(range=[lowest - 0.02, 1.02])
 
 
-def pareto_front(cost: str, points: Sequence[FrontPoint], space: SearchSpace, solved: Solved | None) -> go.Figure:
+def pareto_front(cost: str, points: Sequence[SolvedNetwork], space: SearchSpace, solved: Solved | None) -> go.Figure:
     """Best rating for every budget of ``cost``, with the budget's limits, the solution and its alternatives."""
     figure = new_figure(x=measure_info(cost).axis, y="rating (lower is better)")
     shown = sorted(thinned(points), key=lambda p: p.costs[cost])
@@ -136,7 +137,7 @@ def pareto_front(cost: str, points: Sequence[FrontPoint], space: SearchSpace, so
     return figure
 
 
-def thinned(points: Sequence[FrontPoint]) -> Sequence[FrontPoint]:
+def thinned(points: Sequence[SolvedNetwork]) -> Sequence[SolvedNetwork]:
     """At most 400 of the points, evenly spread, both ends kept."""
     return points if len(points) <= _MAX_POINTS else [points[i] for i in _evenly(len(points))]
 
@@ -189,6 +190,6 @@ def additivity_scatter(additivity: Additivity) -> go.Figure:
     return figure
 
 
-def _hover(cost: str, found: FrontPoint | SolvedNetwork, space: SearchSpace) -> str:
+def _hover(cost: str, found: SolvedNetwork, space: SearchSpace) -> str:
     blocks = "<br>".join(blocks_text(space.architecture(found.choice)))
     return f"rating {found.rating:.4g}, {cost_amount(found.costs[cost], cost)} {cost_name(cost)}<br>{blocks}"

@@ -10,16 +10,13 @@ from distilnas.errors import UsageError
 from distilnas.files import read_json
 from distilnas.records.features import Features, read_features
 from distilnas.records.files import as_record, damaged, read_part, read_text, recipe_of
+from distilnas.records.solution import Additivity, Fronts, Held, Solved
 from distilnas.records.steps import (
-    Additivity,
     Data,
     DistillInputs,
-    FrontPoint,
-    Held,
     History,
     Measured,
     Preprocessing,
-    Solved,
     Summary,
     Teacher,
     TrainedNetwork,
@@ -53,7 +50,7 @@ class RunRecord:
     ratings: RatingTable | None
     costs: CostTable | None
     solved: Solved | None
-    front: dict[str, tuple[FrontPoint, ...]]
+    front: Fronts
     additivity: Additivity | None
     features: Features | None
     students: dict[str, History]
@@ -153,7 +150,7 @@ def read_run(folder: Path) -> RunRecord:
     require_intact(folder)
     space = _space(folder / "space" / "space.json")
     solved = read_part(folder / "solve" / "solution.json", Solved)
-    front = read_part(folder / "solve" / "front.json", dict[str, tuple[FrontPoint, ...]]) or {}
+    front = read_part(folder / "solve" / "front.json", Fronts) or {}
     if space:
         solved, front = _with_heads(space, solved, front)
     summary = read_part(folder / "summary.json", Summary)
@@ -183,9 +180,7 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def _with_heads(
-    space: SearchSpace, solved: Solved | None, front: dict[str, tuple[FrontPoint, ...]]
-) -> tuple[Solved | None, dict[str, tuple[FrontPoint, ...]]]:
+def _with_heads(space: SearchSpace, solved: Solved | None, front: Fronts) -> tuple[Solved | None, Fronts]:
     """Choices that an older version wrote lack the head's candidate."""
     points = {cost: tuple(replace(p, choice=space.with_head(p.choice)) for p in found) for cost, found in front.items()}
     if solved is None:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from decimal import Decimal
 
-from distilnas.records.steps import DistillInputs, Measured, Tie
+from distilnas.records.solution import Tie
+from distilnas.records.steps import DistillInputs, Measured
 from distilnas.report.read import RunRecord
 from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture

@@ -1,6 +1,6 @@
 """DNA: block-wise supervision (Li et al., CVPR 2020)."""
 
-from distilnas.methods.dna.additivity import Additivity, Held, hold, measure_additivity
+from distilnas.methods.dna.additivity import hold, measure_additivity
 from distilnas.methods.dna.distill import distill
 from distilnas.methods.dna.metrics import METRICS, Metric
 from distilnas.methods.dna.rate import RateSettings, rate
@@ -10,9 +10,7 @@ from distilnas.methods.dna.settings import DistillSettings
 __all__ = [
     "METRICS",
     "SAMPLERS",
-    "Additivity",
     "DistillSettings",
-    "Held",
     "Metric",
     "RateSettings",
     "distill",

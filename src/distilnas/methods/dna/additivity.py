@@ -7,7 +7,6 @@ solver's choice is then held against the others: one that is proved by its ratin
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,55 +16,24 @@ from scipy.stats import kendalltau, spearmanr
 from distilnas.errors import UsageError
 from distilnas.methods.dna.judge import Batches, Judge
 from distilnas.methods.dna.metrics import METRICS
+from distilnas.records.solution import Additivity, Held
 from distilnas.runtime.device import Device
 from distilnas.space import Choice
 from distilnas.supernet import Supernet
 from distilnas.tables import RatingTable
 from distilnas.teachers import TeacherBlocks
 
-
-@dataclass(frozen=True, kw_only=True)
-class Additivity:
-    """``predicted[n]``: rating sum of choice n; ``measured[n]``: metric between assembled path and teacher at the end.
-
-    The first choice is the solution. ``kendall_tau`` and ``spearman_rho`` (over all choices) are None for fewer than
-    three, and where all predictions or all measurements are equal.
-    """
-
-    predicted: tuple[float, ...]
-    measured: tuple[float, ...]
-    kendall_tau: float | None
-    spearman_rho: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
-
 _ENOUGH = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """The solution held against other assembled ``networks``, of which so many measure ``better``."""
-
-    networks: int
-    better: int
-
-    @property
-    def contradicted(self) -> bool:
-        """Whether at least half of enough networks measure better than the one that is rated best."""
-        return self.networks >= _ENOUGH and 2 * self.better >= self.networks
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self) | {"contradicted": self.contradicted}
-
-
 def hold(found: Additivity, others: Sequence[int]) -> Held:
-    """The first choice of ``found``, the solution, held against those at the indices ``others``."""
+    """The first choice of ``found``, the solution, held against those at the indices ``others``.
+
+    It is contradicted where at least half of enough networks measure better than the one that is rated best.
+    """
     better = sum(found.measured[n] < found.measured[0] for n in others)
-    return Held(networks=len(others), better=better)
+    contradicted = len(others) >= _ENOUGH and 2 * better >= len(others)
+    return Held(networks=len(others), better=better, contradicted=contradicted)
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ from distilnas.recipes.solving import (
 from distilnas.recipes.spaces import resolve_space
 from distilnas.recipes.students import DATA, Evaluate, Export, Retrain
 from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, Teaching
+from distilnas.records.files import to_json
 from distilnas.runtime.seeds import derive_seed
 from distilnas.runtime.store import StepRecord
 from distilnas.solve import Limit
@@ -208,10 +209,10 @@ class Solve(Step[DnaJob, Architecture]):
     def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
         limits = limits_of(job.settings, job.result(TEACHER))
         tables = job.get(SPACE), job.get(RATE), job.get(COST)
-        record, fronts = solve_run(*tables, limits, job.settings.solve.alternatives)
+        solved, fronts = solve_run(*tables, limits, job.settings.solve.alternatives)
+        record, architecture = solved.to_dict(), tables[0].architecture(solved.solution.choice)
         write_json(folder / "solution.json", record)
-        write_json(folder / "front.json", fronts)
-        architecture = Architecture.parse(record["solution"]["architecture"])
+        write_json(folder / "front.json", {cost: [one.to_dict() for one in front] for cost, front in fronts.items()})
         write_json(folder / "architecture.json", architecture.to_dict())
         return record["solution"] | {"budgets": record["budgets"], "hash": architecture.fingerprint}
 
@@ -257,9 +258,9 @@ class Additivity(Step[DnaJob, None]):
         found = measure_additivity(
             job.get(DISTILL), job.get(TEACHER), job.get(RATE), choices, batches, device=job.device
         )
-        held = hold(found, _rivals(space, job.get(COST), limits, choices)).to_dict()
-        write_json(folder / "additivity.json", found.to_dict() | {"held": held})
-        return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho, "held": held}
+        held = hold(found, _rivals(space, job.get(COST), limits, choices))
+        write_json(folder / "additivity.json", to_json(replace(found, held=held)))
+        return {"kendall_tau": found.kendall_tau, "spearman_rho": found.spearman_rho, "held": to_json(held)}
 
     def probe(self, plan: DnaPlan) -> StepForecast:
         paths = 1 + len(self._drawn(plan))

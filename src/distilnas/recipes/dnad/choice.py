@@ -11,7 +11,7 @@ from distilnas.methods.dnad.imitation import check_teacher
 from distilnas.recipes.budgets import check_known, limits_of
 from distilnas.recipes.dnad.settings import DnadSettings
 from distilnas.records.dnad import ChosenRecord, FoundNetwork
-from distilnas.records.steps import LimitRecord
+from distilnas.records.solution import LimitRecord
 from distilnas.solve import Limit
 from distilnas.space.darts.space import DartsSpace
 from distilnas.teachers import Partition
