@@ -86,6 +86,14 @@ def test_length_of_a_recovery(
     assert seconds(forecast)["recover"] == pytest.approx(expected)
 
 
+def test_nothing_is_timed_for_a_budget_on_latency(planned: Callable[..., Forecast], fixed: None) -> None:
+    """A share is taken for one of the MACs, milliseconds for no limit at all: then the teacher stays."""
+    forecast = planned("budgets=[{latency_ms: 60%}, {macs: 60%}, {latency_ms: 5}]", "choice.curve=0")
+    assert step(forecast, "latency").works == ()
+    share, macs, free = (text.partition("one of ")[2] for text in forecast.assumptions)
+    assert share == macs != free
+
+
 def test_what_a_library_takes_is_told_from_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """10 s, 0.5 s a calibration image, and batches of 128 on the line through 8 images in 1 s and 32 in 2.5 s."""
     rated = [(8, 1.0), (32, 2.5)]

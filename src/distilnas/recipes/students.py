@@ -30,9 +30,9 @@ from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work
 from distilnas.recipes.planning.steps import testing_step, training_step
 from distilnas.recipes.settings import plain
 from distilnas.records.files import to_json
-from distilnas.retrain import retrain
+from distilnas.retrain import AUXILIARY, retrain
 from distilnas.runtime.store import StepRecord
-from distilnas.space.darts import AnyArchitecture, DartsArchitecture
+from distilnas.space.darts import AnyArchitecture
 from distilnas.tables.measures import costs_in
 from distilnas.teachers import TeacherBlocks
 
@@ -116,7 +116,7 @@ class Retrain(LeavesNetwork):
         keys = {"data": job.key(DATA), "architecture": str(found), "retrain": plain(job.settings.retrain)}
         keys |= {"preprocessing": job.preprocessing.to_dict()} | ({"start": start.key} if start else {})
         keys |= {"teacher": job.key(teacher)} if teacher else {}
-        if isinstance(found, DartsArchitecture):
+        if found.kind in AUXILIARY:
             keys["auxiliary_weight"] = job.settings.auxiliary_weight
         return keys
 
@@ -149,7 +149,7 @@ class Retrain(LeavesNetwork):
     def probe(self, plan: AnyPlan) -> StepForecast:
         assert isinstance(self.of, Step)
         found, weight = plan.get(self.of), plan.settings.auxiliary_weight
-        head = {"auxiliary": True} if weight and isinstance(found, DartsArchitecture) else {}
+        head = {"auxiliary": True} if weight and found.kind in AUXILIARY else {}
         taught_by = self.taught_by(plan)
         teacher = plan.get(taught_by).model if taught_by else None
         return training_step(

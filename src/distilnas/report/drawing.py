@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from xml.etree import ElementTree as ET
 
 from distilnas.report.cells import draw_cells
@@ -17,9 +17,8 @@ _HEIGHT = _MIDDLE + _HIGH / 2 + 56
 
 
 def draw_architecture(architecture: AnyArchitecture, *, resolution: int | None = None) -> str:
-    """SVG text: layers (``draw_layers``) or, of a network of the DARTS kind, cells (``cells.draw_cells``)."""
-    draw = draw_cells if isinstance(architecture, DartsArchitecture) else draw_layers
-    return draw(architecture, resolution=resolution)  # type: ignore[arg-type]
+    """SVG text of an architecture of any kind."""
+    return _DRAWINGS[architecture.kind](architecture, resolution=resolution)
 
 
 def draw_layers(architecture: Architecture, *, resolution: int | None = None) -> str:
@@ -36,6 +35,9 @@ def draw_layers(architecture: Architecture, *, resolution: int | None = None) ->
                 last = box
             pen.caption(group or f"block {b + 1}", last.width)
     return pen.finish()
+
+
+_DRAWINGS: dict[str, Callable[..., str]] = {Architecture.kind: draw_layers, DartsArchitecture.kind: draw_cells}
 
 
 class _Pen:

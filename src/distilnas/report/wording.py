@@ -1,7 +1,7 @@
 """Numbers and sentences as a reader wants them: 4.2 M, 77.1 %, 2 h 14 min, 1.2 × 10¹⁷."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from distilnas.records.solution import Tie
@@ -95,17 +95,26 @@ def blocks_text(architecture: Architecture) -> tuple[str, ...]:
 
 def architecture_key(architecture: AnyArchitecture | None, *, searched: bool) -> str:
     """How to read the drawing of an architecture; ``searched``: its parts that were not are grey."""
-    if isinstance(architecture, DartsArchitecture):
-        return (
-            "Each dot is a state: the outputs of the cell before the previous one (k−2) and of the previous one (k−1), "
-            "then the nodes in order, each the sum of the lines that enter it. A cell's output is the concatenation of "
-            "its nodes (dashed ones are left out). ↓2: the cell halves the resolution. Hover over a line for its op."
-        )
-    keys = ", ".join([*_word_keys(architecture), "↓: stride"]) if architecture else "↓: stride"
+    return _KEYS[architecture.kind if architecture else Architecture.kind](architecture, searched)
+
+
+def _layers_key(architecture: Architecture | None, searched: bool) -> str:
+    keys = ", ".join([*(_word_keys(architecture) if architecture else ()), "↓: stride"])
     return (
         f"Layers from left to right; a taller box has more channels. {keys}; "
         f"{'grey boxes were not searched, ' if searched else ''}dashed ones are identities."
     )
+
+
+def _cells_key(_architecture: DartsArchitecture, _searched: bool) -> str:
+    return (
+        "Each dot is a state: the outputs of the cell before the previous one (k−2) and of the previous one (k−1), "
+        "then the nodes in order, each the sum of the lines that enter it. A cell's output is the concatenation of "
+        "its nodes (dashed ones are left out). ↓2: the cell halves the resolution. Hover over a line for its op."
+    )
+
+
+_KEYS: dict[str, Callable[..., str]] = {Architecture.kind: _layers_key, DartsArchitecture.kind: _cells_key}
 
 
 def _word_keys(architecture: Architecture) -> list[str]:

@@ -1,5 +1,5 @@
 """Training the found network from scratch, without the teacher."""
 
-from distilnas.retrain.retrain import retrain
+from distilnas.retrain.retrain import AUXILIARY, retrain
 
-__all__ = ["retrain"]
+__all__ = ["AUXILIARY", "retrain"]

@@ -13,8 +13,12 @@ from distilnas.networks import DartsNet, StudentNet, build_network
 from distilnas.retrain.darts import DartsTask
 from distilnas.retrain.taught import TaughtTask
 from distilnas.runtime.seeds import derive_seed
+from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 from distilnas.training import ClassifierSettings, Task, Trained, train_classifier
+
+AUXILIARY = {DartsArchitecture.kind}
+"""Kinds of architecture that are trained with an auxiliary head, where it has a weight."""
 
 
 def retrain(
@@ -41,7 +45,7 @@ def retrain(
     """
     if auxiliary_weight < 0:
         raise UsageError(f"auxiliary_weight must not be negative, got {auxiliary_weight}.")
-    extra, task = _for_kind(architecture, settings, auxiliary_weight, teacher)
+    extra, task = _TASKS[architecture.kind](settings, auxiliary_weight, teacher)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 3))
         model = build_network(
@@ -54,20 +58,27 @@ def retrain(
     if start is not None:
         model.load_state_dict(_body(start, num_classes), strict=False)  # only classifiers can be missing
     trained = train_classifier(model, settings=settings, seed=derive_seed(seed, 4), task=task, **training)
-    if isinstance(trained.model, DartsNet):
-        trained.model.auxiliary = None
+    if architecture.kind in AUXILIARY:
+        trained.model.auxiliary = None  # type: ignore[assignment]
     return trained
 
 
-def _for_kind(
-    architecture: AnyArchitecture, settings: ClassifierSettings, auxiliary_weight: float, teacher: nn.Module | None
+def _plain(
+    settings: ClassifierSettings, auxiliary_weight: float, teacher: nn.Module | None
 ) -> tuple[dict[str, bool], Task]:
-    """What the kind of network needs besides: keywords of its builder, and its task."""
-    if not isinstance(architecture, DartsArchitecture):
-        return {}, Task() if teacher is None else TaughtTask(teacher=teacher)
+    return {}, Task() if teacher is None else TaughtTask(teacher=teacher)
+
+
+def _darts(
+    settings: ClassifierSettings, auxiliary_weight: float, teacher: nn.Module | None
+) -> tuple[dict[str, bool], Task]:
     assert teacher is None
     task = DartsTask(auxiliary_weight=auxiliary_weight, drop_path_rate=settings.drop_path_rate)
     return {"auxiliary": auxiliary_weight > 0}, task
+
+
+_TASKS = {Architecture.kind: _plain, DartsArchitecture.kind: _darts}
+"""By the kind of architecture: keywords of its builder, and its task."""
 
 
 def _body(start: StudentNet | DartsNet, num_classes: int) -> dict[str, Tensor]:

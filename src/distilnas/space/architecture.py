@@ -8,7 +8,7 @@ Text form, one line, the texts of its blocks divided by ``|``; of a network of c
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from distilnas.errors import UsageError
 from distilnas.space.families import Cell, Family, Filling, Head, Stem, parse_filling, read_filling
@@ -22,9 +22,11 @@ _INPUT = 0  # channels before the first block, which brings its own stem
 class Architecture:
     """One network of a search space (or a published one). Equal text means equal network.
 
-    The first block takes images, the last is a head.
+    The first block takes images, the last is a head. ``kind``: what tells it from other kinds of network in the tables
+    of builders, trainings and drawings.
     """
 
+    kind: ClassVar = "blocks"
     blocks: tuple[Filling, ...]
 
     def __post_init__(self) -> None:

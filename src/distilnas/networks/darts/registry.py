@@ -5,6 +5,7 @@
 ``DartsNet``. There are no weights to download.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
@@ -13,6 +14,7 @@ from distilnas.errors import UsageError
 from distilnas.networks.darts.network import DartsNet, feature_info
 from distilnas.networks.darts.published import genotype_names, published_architecture
 from distilnas.networks.student import StudentNet
+from distilnas.space import Architecture
 from distilnas.space.darts import AnyArchitecture, DartsArchitecture
 
 _IMAGENET = {
@@ -41,11 +43,16 @@ default_cfgs = generate_default_cfgs(
 )  # timm's registry reads this name; the first tag is the default
 
 
+NETWORKS: dict[str, Callable[..., DartsNet | StudentNet]] = {
+    Architecture.kind: StudentNet,
+    DartsArchitecture.kind: DartsNet,
+}
+"""By an architecture's kind."""
+
+
 def build_network(architecture: AnyArchitecture, **kwargs: Any) -> DartsNet | StudentNet:
-    """The network of an architecture of either kind; keywords are those of ``StudentNet`` or ``DartsNet``."""
-    if isinstance(architecture, DartsArchitecture):
-        return DartsNet(architecture, **kwargs)
-    return StudentNet(architecture, **kwargs)
+    """The network of an architecture of any kind; keywords are those of its class."""
+    return NETWORKS[architecture.kind](architecture, **kwargs)
 
 
 @register_model

@@ -8,7 +8,7 @@ Text form, one line: stem, width x cells, then the genotype in its short form::
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from distilnas.errors import UsageError, nearest
 from distilnas.space.architecture import Architecture
@@ -34,6 +34,7 @@ class DartsArchitecture:
             count its parameters), so the default is to keep it.
     """
 
+    kind: ClassVar = "darts"
     genotype: AnyGenotype
     stem: str
     width: int
@@ -67,7 +68,7 @@ class DartsArchitecture:
         """JSON form; ``from_dict`` reads it back."""
         return {
             "schema": SCHEMA,
-            "kind": "darts",
+            "kind": self.kind,
             "stem": self.stem,
             "width": self.width,
             "num_cells": self.num_cells,
@@ -127,7 +128,11 @@ def parse_architecture(text: str) -> AnyArchitecture:
 
 def architecture_from_dict(data: dict[str, Any]) -> AnyArchitecture:
     """The architecture of either kind from its JSON form; ``kind`` tells them apart."""
-    return DartsArchitecture.from_dict(data) if data.get("kind") == "darts" else Architecture.from_dict(data)
+    return (
+        DartsArchitecture.from_dict(data)
+        if data.get("kind") == DartsArchitecture.kind
+        else Architecture.from_dict(data)
+    )
 
 
 def _read_json(text: str) -> dict[str, Any]:
