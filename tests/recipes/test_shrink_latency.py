@@ -13,7 +13,7 @@ from distilnas.latency import LatencySettings, make_piece
 from distilnas.networks import load_student
 from distilnas.recipes.catalogue import run_recipe
 
-FEW = ("choice.curve=0", "recovery.epochs=0.1")
+FEW = ("choice.curve=0", "recovery.epochs=0.1", "export.int8=true")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,15 @@ def test_the_student_is_inside_all_limits(run: Path, cache: Path) -> None:
     report = (run / "report.html").read_text()
     assert "Measured latency against the estimate" in report
     assert "a scale" in report
+
+
+def test_the_smaller_file_is_held_against_the_other(run: Path) -> None:
+    student = json.loads((run / "summary.json").read_text())["student"]
+    held, folder = student["onnx"]["int8"], (run / student["artefacts"]["onnx"]).parent
+    sizes = [(folder / name).stat().st_size for name in ("model.onnx", held["file"])]
+    assert held["ratio"][0] == pytest.approx(sizes[1] / sizes[0])
+    faster, lost = sizes[1] < sizes[0], held["float32_top1"] - held["top1"]
+    assert held["ship"] == ("int8" if faster and lost <= 1 else "float32")
 
 
 def test_what_cannot_be_met_is_told(run: Path, photos: Path, tmp_path: Path) -> None:

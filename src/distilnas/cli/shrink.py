@@ -28,6 +28,7 @@ def shrink(
     latency_table: Annotated[
         str | None, typer.Option(help="Latencies of another device: the file of `distilnas latency import`.")
     ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Also export in 8 bits, and say which file to ship.")] = False,
     resolution: Annotated[int | None, typer.Option(help="Side of the images in pixels; default: the model's.")] = None,
     fit_epochs: Annotated[
         int | None, typer.Option(help="Fine-tune the model on the images first; default: 8 if its classes differ.")
@@ -61,7 +62,7 @@ def shrink(
         fit_epochs=fit_epochs,
         minutes=minutes,
         epochs=epochs,
-        more={"latency": measured} if measured else None,
+        more=({"latency": measured} if measured else {}) | ({"export": {"int8": True}} if int8 else {}),
         seed=seed,
     )
     folder = run or run_folder(Path(model).name, Path(images).resolve().name)
@@ -91,6 +92,10 @@ def show_shrunk(summary: dict[str, Any]) -> None:
     if timed := summary.get("latency"):
         console.print(_latency(timed, summary["students"]), markup=False, highlight=False, soft_wrap=True)
     for row in summary["students"]:
+        if quantised := row["onnx"].get("int8"):
+            lost = quantised["float32_top1"] - quantised["top1"]
+            told = f"{quantised['ratio'][0]:.0%} of the float32 latency, {lost:.2f} points of held-out top-1 lost"
+            console.print(f"  int8: {told}; ship {quantised['ship']}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"  {row['artefacts']['weights']}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -2,7 +2,17 @@
 
 from distilnas.latency.intervals import Timing, timing
 from distilnas.latency.measuring import PROCESSES, Measurement, measure
-from distilnas.latency.pieces import Piece, make_piece
+from distilnas.latency.pieces import Piece, make_piece, piece_of_file
 from distilnas.latency.settings import LatencySettings
 
-__all__ = ["PROCESSES", "LatencySettings", "Measurement", "Piece", "Timing", "make_piece", "measure", "timing"]
+__all__ = [
+    "PROCESSES",
+    "LatencySettings",
+    "Measurement",
+    "Piece",
+    "Timing",
+    "make_piece",
+    "measure",
+    "piece_of_file",
+    "timing",
+]

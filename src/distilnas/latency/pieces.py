@@ -6,6 +6,7 @@ import logging
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import onnx
 import torch
@@ -58,6 +59,11 @@ def make_piece(name: str, module: nn.Module, shape: tuple[int, ...], settings: L
                 f"latency is measured in {settings.runtime}, but {name} can't be exported: {reason}"
             ) from (error)
     return Piece(name=name, data=data, shape=tuple(shape), runtime=settings.runtime)
+
+
+def piece_of_file(path: Path, shape: tuple[int, ...]) -> Piece:
+    """An ONNX file with one input, as it is."""
+    return Piece(name=path.name, data=path.read_bytes(), shape=tuple(shape), runtime="onnxruntime")
 
 
 def _onnx(module: nn.Module, example: torch.Tensor) -> bytes:

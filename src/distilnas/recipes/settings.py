@@ -212,9 +212,11 @@ class RuntimeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """``opset``: of the ONNX file; a lower one is for runtimes that do not know the newest operators."""
+    """``opset``: of the ONNX file; a lower one is for runtimes that do not know the newest operators. ``int8``: also
+    write it in 8 bits, calibrated on training images, and measure both."""
 
     opset: int = field(default=18, metadata={"recorded": "changed"})
+    int8: bool = field(default=False, metadata={"recorded": "changed"})
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:

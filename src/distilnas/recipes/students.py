@@ -23,6 +23,7 @@ from distilnas.networks.files import WEIGHTS as STUDENT_WEIGHTS
 from distilnas.recipes import verbs
 from distilnas.recipes.frame import Job, Step
 from distilnas.recipes.images import describe_splits
+from distilnas.recipes.int8 import ONNX, quantised
 from distilnas.recipes.materials import finish_training
 from distilnas.recipes.planning.bench import Plan
 from distilnas.recipes.planning.disk import onnx_mb, weights_mb
@@ -212,7 +213,9 @@ class Export(Step[AnyJob, None]):
         student = self.read(job, folder)
         wants = replace(job.preprocessing, resolution=student.student_config["preprocessing"]["resolution"])
         images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation, preprocessing=wants)))
-        return asdict(export_onnx(student, folder / "model.onnx", images[:32], opset=job.settings.export.opset))
+        asked, splits = job.settings.export, job.get(DATA)
+        report = asdict(export_onnx(student, folder / ONNX, images[:32], opset=asked.opset))
+        return report | ({"int8": quantised(job, folder, splits.train, splits.validation, wants)} if asked.int8 else {})
 
     def probe(self, plan: AnyPlan) -> StepForecast:
         """Disk only: how long the ONNX export takes is not forecast."""
