@@ -38,6 +38,7 @@ from distilnas.recovery import Lesson, RecoverySettings, recover
 from distilnas.recovery.outputs import comparable
 from distilnas.runtime.progress import SilentProgress
 from distilnas.runtime.store import Run
+from distilnas.solve.problem import Position
 from distilnas.surgery.assemble import assemble
 from distilnas.surgery.cut import cut
 from distilnas.surgery.exits import new_head
@@ -197,13 +198,14 @@ def random_network(world: World, limit: int) -> Rival:
     return Rival(model=world.student(modules), preprocessing=world.pre)
 
 
-def tilted(trunk: Trunk, limit: int, rng: np.random.Generator, leaning: float = 0.0) -> list[int]:
+def tilted(trunk: Trunk, limit: int, rng: np.random.Generator, leaning: float = 0.0) -> list[Position]:
     """A network at 92 to 100 % of the limit: each block's candidate by itself, with probabilities that fall
     exponentially with its cost so that the mean keeps the limit, and with ``leaning`` times its rating.
     """
-    blocks = [block.cells[0] for block in trunk.problem.blocks]
-    costs = [cell.costs["macs"][0] / limit for cell in blocks]
-    ratings = [leaning * cell.ratings for cell in blocks]
+    blocks = [block.cells for block in trunk.problem.blocks]
+    places = [[Position(c, i) for c, cell in enumerate(cells) for i in range(len(cell))] for cells in blocks]
+    costs = [np.concatenate([cell.costs["macs"][0] for cell in cells]) / limit for cells in blocks]
+    ratings = [leaning * np.concatenate([cell.ratings for cell in cells]) for cells in blocks]
     low, high = -1e3, 1e3
     for _ in range(60):
         tilt = (low + high) / 2
@@ -213,7 +215,7 @@ def tilted(trunk: Trunk, limit: int, rng: np.random.Generator, leaning: float = 
         pairs = zip(costs, ratings, strict=True)
         drawn = [int(rng.choice(len(c), p=_weights(c, r, high))) for c, r in pairs]
         if _LEAST <= sum(c[i] for c, i in zip(costs, drawn, strict=True)) <= 1:
-            return drawn
+            return [some[i] for some, i in zip(places, drawn, strict=True)]
 
 
 def _weights(costs: np.ndarray, ratings: np.ndarray, tilt: float) -> np.ndarray:

@@ -25,9 +25,10 @@ from distilnas.latency.design import design_of, whole_piece
 from distilnas.latency.keep import LATENCY, keep
 from distilnas.latency.table import LatencyTable, measure_table
 from distilnas.solve import Limit
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of
 from distilnas.surgery.choose import Chosen, best_of_kinds, least_choice
-from distilnas.surgery.library import Library, build_library
+from distilnas.surgery.library import Library
 from distilnas.tables.measures import EXACT
 from distilnas.teachers.units import propose_units
 

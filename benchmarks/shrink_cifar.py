@@ -17,9 +17,10 @@ import torch
 
 from distilnas.data import ImageSet, Preprocessing, eval_transform, make_loader, make_splits, read_image_data
 from distilnas.solve import Limit
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of
 from distilnas.surgery.choose import best_choices, choose, different_choices, measure
-from distilnas.surgery.library import MEASURES, build_library
+from distilnas.surgery.library import MEASURES
 from distilnas.teachers import create_teacher
 from distilnas.teachers.units import propose_units
 

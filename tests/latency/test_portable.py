@@ -16,8 +16,9 @@ from distilnas.latency import LatencySettings
 from distilnas.latency.design import design_key, design_of
 from distilnas.latency.portable import read_folder, write_folder
 from distilnas.latency.table import read_table
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of
-from distilnas.surgery.library import Library, build_library
+from distilnas.surgery.library import Library
 from distilnas.teachers.units import propose_units
 
 

@@ -12,10 +12,11 @@ from distilnas.export.onnx import export_onnx
 from distilnas.networks import load_student, save_student
 from distilnas.networks.plan import Constant
 from distilnas.surgery.assemble import assemble
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import run
 from distilnas.surgery.cut import cut
 from distilnas.surgery.grafts import cut_unit
-from distilnas.surgery.library import Choice, build_library
+from distilnas.surgery.library import Choice
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.surgery.students import parent_of, student_net
 
@@ -119,8 +120,8 @@ def test_costs_are_those_of_the_student(library):
     for choice in some_choices(library):
         positions, rest = [], list(choice.kept)
         for family in whole.families:
-            positions.append((0, family.candidate(rest[: len(family.units)])))
-            rest = rest[len(family.units) :]
+            positions.append(family.position(rest[: family.num_units]))
+            rest = rest[family.num_units :]
         _, costs = whole.problem.evaluate(positions)
         modules, feature, macs = assemble(library, choice, CALIBRATION), x, 0
         for module in modules:

@@ -9,12 +9,16 @@ from small import chain, images, teacher, with_twins
 
 from distilnas.costing.counters import count, count_params
 from distilnas.errors import InfeasibleError
+from distilnas.networks.parts import LinearMap
+from distilnas.networks.plan import Skip
 from distilnas.solve import Limit
+from distilnas.solve.problem import Position
 from distilnas.surgery.assemble import affordable, assemble
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import run
 from distilnas.surgery.choose import best_choices, choose, different_choices, measure
 from distilnas.surgery.cut import cut
-from distilnas.surgery.library import Choice, build_library, choice_in
+from distilnas.surgery.library import Choice, choice_in
 
 NAME = "mobilenetv2_035"
 RATIOS = (1.0, 0.5, 0.25)
@@ -43,16 +47,18 @@ def costs_of(library, modules):
 
 
 def some_choices(trunks, seed):
+    """In every trunk one of each block's forms, and in it one candidate."""
     rng = np.random.default_rng(seed)
     for trunk in trunks:
-        numbers = [int(rng.integers(len(block))) for block in trunk.problem.blocks]
-        yield trunk, numbers, choice_in(trunk, numbers)
+        cells = [int(rng.integers(len(block.cells))) for block in trunk.problem.blocks]
+        sizes = [len(block.cells[cell]) for block, cell in zip(trunk.problem.blocks, cells, strict=True)]
+        positions = [Position(cell, int(rng.integers(size))) for cell, size in zip(cells, sizes, strict=True)]
+        yield trunk, positions, choice_in(trunk, positions)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_costs_and_ratings_are_sums_that_the_built_student_confirms(library, trunks, seed):
-    for trunk, numbers, choice in some_choices(trunks, seed):
-        positions = [(0, number) for number in numbers]
+    for trunk, positions, choice in some_choices(trunks, seed):
         rating, costs = trunk.problem.evaluate(positions)
         assert {name: costs[name] for name in ("macs", "params")} == costs_of(
             library, assemble(library, choice, CALIBRATION)
@@ -74,6 +80,45 @@ def test_all_kept_is_the_teacher_bit_for_bit(library):
     assert library.rating_of(library.whole()).mean == 0
     best = best_choices(library.trunks(), [])[0]
     assert best.choice == library.whole()
+
+
+def with_map(library, first, last):
+    kept = list(library.whole().kept)
+    kept[first : last + 1] = ["linear", *[None] * (last - first)]
+    return Choice(kept=tuple(kept))
+
+
+def test_a_linear_map_stands_for_a_unit_and_for_all_to_the_end_of_its_block(library):
+    """Every unit but the head, whose output is no map; the last of a block for itself only."""
+    blocks = [unit.block for unit in library.units]
+    last = {block: i for i, block in enumerate(blocks)}
+    expected = {(i, i) for i in range(len(blocks) - 1)} | {(i, last[b]) for i, b in enumerate(blocks[:-1])}
+    assert {(place.first, place.last) for place in library.replacements} == expected
+
+
+@pytest.mark.parametrize("stem", ["kept", "linear"])
+def test_a_linear_map_is_the_least_squares_of_what_the_units_do(library, stem):
+    """Against numpy's, on all places of all images, up to a ridge of some thousandths.
+
+    Alone in the teacher, and fitted anew to what comes from a stem that is a map too.
+    """
+    first, last = max(((p.first, p.last) for p in library.replacements), key=lambda span: span[1] - span[0])
+    choice = with_map(library, first, last)
+    if stem == "linear":
+        choice = Choice(kept=("linear", *choice.kept[1:]))
+    student = assemble(library, choice, CALIBRATION)
+    assert isinstance(student[first], LinearMap)
+    assert all(isinstance(part, Skip) for part in student[first + 1 : last + 1])
+    with torch.no_grad():
+        x = run(student[:first], torch.cat(CALIBRATION))
+        y = run([unit.module for unit in library.units[: last + 1]], torch.cat(CALIBRATION))
+        pooled = torch.nn.functional.avg_pool2d(x, student[first].stride, ceil_mode=True, count_include_pad=False)
+        found = student[first](x)
+    columns, targets = (map_.permute(0, 2, 3, 1).flatten(0, 2).double().numpy() for map_ in (pooled, y))
+    columns = np.column_stack([columns, np.ones(len(columns))])
+    solution, *_ = np.linalg.lstsq(columns, targets, rcond=None)
+    least = np.square(targets - columns @ solution).mean()
+    assert least <= np.square(y.numpy() - found.numpy()).mean() <= 1.05 * least
 
 
 def raw(library, choice):

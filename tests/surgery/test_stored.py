@@ -9,8 +9,8 @@ from distilnas.costing import count
 from distilnas.errors import UsageError
 from distilnas.surgery.alternatives import alternatives, on_paper
 from distilnas.surgery.assemble import assemble
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import run
-from distilnas.surgery.library import build_library
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.tables.files import read_arrays, write_arrays
 
@@ -32,11 +32,21 @@ def test_a_stored_library_makes_the_same_students(library, tmp_path):
     assert torch.equal(first, second)
 
 
+def test_stored_maps_are_the_same_to_the_bit(library, tmp_path):
+    save_library(tmp_path / "library.npz", library)
+    back = load_library(tmp_path / "library.npz", library.units)
+    assert list(back.replacements) == list(library.replacements)
+    for one, other in zip(library.replacements.values(), back.replacements.values(), strict=True):
+        assert one.rating.batches.tobytes() == other.rating.batches.tobytes()
+        other_state = other.module.state_dict()
+        assert all(torch.equal(value, other_state[key]) for key, value in one.module.state_dict().items())
+
+
 def test_a_library_of_other_units_is_refused(library, tmp_path):
     save_library(tmp_path / "library.npz", library)
     with pytest.raises(UsageError, match="another teacher"):
         load_library(tmp_path / "library.npz", library.units[:-1])
-    arrays, meta = read_arrays(tmp_path / "library.npz", kind="library", schema=2)
+    arrays, meta = read_arrays(tmp_path / "library.npz", kind="library", schema=3)
     arrays.pop(next(name for name in arrays if name.startswith("graft/")))
     write_arrays(tmp_path / "damaged.npz", arrays, meta)
     with pytest.raises(UsageError, match="run again"):

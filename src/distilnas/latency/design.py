@@ -17,7 +17,8 @@ from distilnas.latency.pieces import Piece, make_piece
 from distilnas.latency.settings import LatencySettings
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.surgery.cut import cut
-from distilnas.surgery.library import Choice, Library, Numbers
+from distilnas.surgery.families import Kept
+from distilnas.surgery.library import Choice, Library, own_units
 from distilnas.surgery.sides import at_side
 
 _RANDOM = 4  # whole networks drawn at random
@@ -64,7 +65,7 @@ def design_key(library: Library, design: Design) -> str:
 
 def structure(library: Library, choice: Choice) -> nn.Module:
     """A network as large as the choice's student, its weights without meaning."""
-    modules = [_cut_copy(library, i, numbers) for i, numbers in enumerate(choice.kept) if numbers is not None]
+    modules = [_cut_copy(library, i, numbers) for i, numbers in own_units(choice)]
     return nn.Sequential(*modules, *([library.heads[len(choice.kept) - 1].cpu()] if choice.early else [])).eval()
 
 
@@ -139,5 +140,5 @@ def _wholes(library: Library) -> Iterator[Choice]:
         yield Choice(kept=middle, side=side)
 
 
-def _without(kept: tuple[Numbers, ...], out: Sequence[int]) -> tuple[Numbers, ...]:
+def _without(kept: tuple[Kept, ...], out: Sequence[int]) -> tuple[Kept, ...]:
     return tuple(None if i in out else numbers for i, numbers in enumerate(kept))

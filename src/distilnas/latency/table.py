@@ -18,7 +18,8 @@ from distilnas.latency.intervals import Timing
 from distilnas.latency.measuring import Measurement, device_of, measure
 from distilnas.latency.settings import LatencySettings
 from distilnas.runtime.progress import Progress, SilentProgress
-from distilnas.surgery.library import Choice, Library, Numbers
+from distilnas.surgery.families import Numbers
+from distilnas.surgery.library import Choice, Library, own_units
 
 SCHEMA = 1
 TABLE_SECONDS = 10.0
@@ -104,8 +105,8 @@ class LatencyTable:
         return self._inside(self.heads[last])
 
     def estimate(self, choice: Choice) -> float:
-        """Milliseconds of a student."""
-        total = sum(self.unit(i, numbers, side=choice.side) for i, numbers in enumerate(choice.kept))
+        """Milliseconds of a student of the teacher's units alone."""
+        total = sum(self.unit(i, numbers, side=choice.side) for i, numbers in own_units(choice))
         return total + (self.head(len(choice.kept) - 1) if choice.early else 0.0)
 
     def guess(self, choice: Choice) -> Timing:
@@ -291,7 +292,7 @@ def _pairs(values: Sequence[float]) -> float:
 
 
 def _sum(units: Mapping[int, Sequence[UnitTimes]], heads: Mapping[int, float], choice: Choice) -> tuple[float, int]:
-    parts = [units[choice.side or 0][i].ms(numbers) for i, numbers in enumerate(choice.kept) if numbers is not None]
+    parts = [units[choice.side or 0][i].ms(numbers) for i, numbers in own_units(choice)]
     parts += [heads[len(choice.kept) - 1]] if choice.early else []
     return sum(parts), len(parts)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from distilnas.solve import Solution
 from distilnas.solve.problem import Position
 from distilnas.surgery.choose import Chosen
-from distilnas.surgery.library import Choice, Library, Numbers, Trunk
+from distilnas.surgery.families import Kept
+from distilnas.surgery.library import Choice, Library, Trunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,10 @@ def alternatives(library: Library, trunks: tuple[Trunk, ...]) -> list[Alternativ
 def on_paper(trunk: Trunk, choice: Choice) -> Chosen | None:
     """A student's summed rating and exact costs; None where the search leaves one of its options out."""
     rest = iter(choice.kept)
-    positions = []
-    for family in trunk.families:
-        try:
-            candidate = family.candidate(list(itertools.islice(rest, len(family.units))))
-        except ValueError:
-            return None
-        positions.append(Position(0, candidate))
+    found = [family.position(list(itertools.islice(rest, family.num_units))) for family in trunk.families]
+    positions = [position for position in found if position is not None]
+    if len(positions) < len(found):
+        return None
     positions += [Position(0, 0)] if choice.early else []
     rating, costs = trunk.problem.evaluate(positions)
     solution = Solution(
@@ -69,7 +67,7 @@ def _depth_cuts(library: Library) -> Iterator[tuple[str, Choice]]:
     free = [[i for i in block if library.units[i].droppable] for block in blocks]
     for number in range(1, max(map(len, free), default=0) + 1):
         out = {i for some in free for i in some[-number:]}
-        kept: tuple[Numbers, ...] = tuple(None if i in out else numbers for i, numbers in enumerate(whole))
+        kept: tuple[Kept, ...] = tuple(None if i in out else numbers for i, numbers in enumerate(whole))
         yield "depth cut", Choice(kept=kept)
 
 

@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distilnas.networks.parts import LinearMap
 from distilnas.networks.plan import Skip
 from distilnas.surgery.chain import Unit, run
 from distilnas.surgery.exits import fit_head
 from distilnas.surgery.grafts import Cuttable, cut_unit, kept_rows
-from distilnas.surgery.library import Choice, Library
+from distilnas.surgery.library import Choice, Library, Place
+from distilnas.surgery.linear import fit_linear
 from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_columns, rows_of, thinned
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
 from distilnas.surgery.sides import resized
@@ -48,6 +50,7 @@ def assemble(
     taught = [resized(batch, choice.side) for batch in images]
     logits = None if choice.side is None else [run([unit.module for unit in library.units], batch) for batch in images]
     own, changed = list(taught), False
+    replaced = {place.first: place for place in library.replaced(choice)}
     students: list[nn.Module] = []
     for i, numbers in enumerate(choice.kept):
         unit = library.units[i]
@@ -55,6 +58,11 @@ def assemble(
         if numbers is None:
             students.append(Skip())
             taught, changed = after, True
+            continue
+        if isinstance(numbers, str):
+            module = _replacement(library, replaced[i], taught, own if changed else None)
+            students.append(module)
+            own, taught, changed = [module(x) for x in own], after, True
             continue
         if unit.border is None and logits is not None:  # the classifier makes up for the smaller images
             ahead = [wanted - at_side for wanted, at_side in zip(logits, after, strict=True)]
@@ -76,6 +84,16 @@ def assemble(
         head = copy.deepcopy(library.heads[last])
         students.append(fit_head(head, [head.pooled(x) for x in own], wanted))
     return students
+
+
+def _replacement(library: Library, place: Place, taught: list[Tensor], own: list[Tensor] | None) -> nn.Module:
+    """The library's module; fitted anew to what the teacher's units make of ``taught``, where ``own`` differs."""
+    module = copy.deepcopy(library.replacements[place].module)
+    assert isinstance(module, LinearMap)
+    if own is None:
+        return module
+    units = [unit.module for unit in library.units[place.first : place.last + 1]]
+    return fit_linear(module, own, [run(units, x) for x in taught])
 
 
 def affordable(library: Library, batches: Sequence[Tensor], limit_bytes: int) -> list[Tensor]:

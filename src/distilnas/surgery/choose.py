@@ -59,12 +59,14 @@ def best_choices(trunks: Sequence[Trunk], limits: Sequence[Limit], k: int = 1) -
 
 
 def best_of_kinds(trunks: Sequence[Trunk], limits: Sequence[Limit]) -> list[Chosen]:
-    """The best student of each kind, best first: whole ones, those that end early, and both for smaller images.
+    """The best student of each kind, best first: whole ones, with new modules and without, those that end early, and
+    both for smaller images.
 
     A sum overrates many small cuts, which are repaired together, against an early end or smaller images, which are
-    rated as one: between these kinds only measuring decides. Raises ``InfeasibleError`` as ``best_choices``.
+    rated as one, and against new modules: between these kinds only measuring decides. Raises ``InfeasibleError`` as
+    ``best_choices``.
     """
-    kinds: dict[tuple[bool, bool], list[Trunk]] = {}
+    kinds: dict[tuple[bool, ...], list[Trunk]] = {(): [trunk.of_parent() for trunk in trunks[:1]]}
     for trunk in trunks:
         kinds.setdefault((trunk.last is None, trunk.side is None), []).append(trunk)
     found = best_choices(trunks, limits)
@@ -174,7 +176,7 @@ def _merged(
         except InfeasibleError:
             continue
         for solution in solutions:
-            choice = choice_in(trunk, [position.candidate for position in solution.positions])
+            choice = choice_in(trunk, solution.positions)
             found.append(Chosen(choice=choice, solution=solution))
     if not found:
         raise InfeasibleError(_why_not(trunks, limits))

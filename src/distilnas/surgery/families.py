@@ -10,6 +10,7 @@ import numpy as np
 
 from distilnas.costing.measures import MEASURES, Part
 from distilnas.solve import BlockCandidates, CellCandidates
+from distilnas.solve.problem import Position
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.cut import cut
 from distilnas.surgery.grafts import Cuttable
@@ -17,6 +18,9 @@ from distilnas.tables.measures import Number
 
 Numbers = tuple[int, ...] | None
 """What of a unit is kept: so many elements of each of its groups; None: it is left out."""
+
+Kept = Numbers | str
+"""The same, or the text of a new module in its place, and in that of the units behind it that are left out."""
 
 MOST_CANDIDATES = 300_000  # of a block; beyond, its units offer fewer options
 _MOST_CORNERS = 4  # groups of a unit, beyond which corners are more than options
@@ -31,17 +35,25 @@ class UnitFamily:
     by name, integers where they are counted.
     """
 
-    options: tuple[Numbers, ...]
+    options: tuple[Kept, ...]
     ratings: np.ndarray
     costs: Mapping[str, np.ndarray]
 
+    def present(self) -> "UnitFamily":
+        """Without the option to leave it out."""
+        if None not in self.options:
+            return self
+        costs = {name: values[:-1] for name, values in self.costs.items()}
+        return UnitFamily(options=self.options[:-1], ratings=self.ratings[:-1], costs=costs)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BlockFamily:
-    """A block's units in a row; ``dropped`` rates every set of units that are left out together, by their places.
+class Form:
+    """One way to fill a block: its units in a row, of which each takes one of its options.
 
-    Leaving out several layers of one block hurts more than the sum of each, so that these ratings are joint; what the
-    cuts inside the other units cost is added to them.
+    ``dropped`` rates every set of units that are left out together, by their places. Leaving out several layers of one
+    block hurts more than the sum of each, so that these ratings are joint; what the cuts inside the other units cost is
+    added to them.
     """
 
     name: str
@@ -52,23 +64,24 @@ class BlockFamily:
     def shape(self) -> tuple[int, ...]:
         return tuple(len(unit.options) for unit in self.units)
 
-    def choice(self, candidate: int) -> tuple[Numbers, ...]:
+    def choice(self, candidate: int) -> tuple[Kept, ...]:
         """What candidate number ``candidate`` (C order over the units' options) makes of each unit."""
         path = np.unravel_index(candidate, self.shape)
         return tuple(unit.options[int(i)] for unit, i in zip(self.units, path, strict=True))
 
-    def candidate(self, choice: Sequence[Numbers]) -> int:
-        """The number of a choice; the inverse of ``choice``."""
-        path = [unit.options.index(numbers) for unit, numbers in zip(self.units, choice, strict=True)]
-        return int(np.ravel_multi_index(path, self.shape))
+    def candidate(self, choice: Sequence[Kept]) -> int | None:
+        """The number of a choice, the inverse of ``choice``; None where it is none of this form."""
+        units = list(zip(self.units, choice, strict=True))
+        if not all(kept in unit.options for unit, kept in units):
+            return None
+        return int(np.ravel_multi_index([unit.options.index(kept) for unit, kept in units], self.shape))
 
-    def candidates(self) -> BlockCandidates:
-        """All candidates for the solver; the width that it hands on is always the teacher's, here 0."""
+    def candidates(self) -> CellCandidates:
+        """All for the solver; the width that the block hands on is always the teacher's, here 0."""
         ratings = _outer_sum([unit.ratings for unit in self.units]) + self._joint().ravel()
         names = self.units[0].costs
         costs = {name: _outer_sum([unit.costs[name] for unit in self.units])[None] for name in names}
-        cell = CellCandidates(name="parent", width=0, ratings=ratings, costs=costs)
-        return BlockCandidates(name=self.name, in_widths=(0,), cells=(cell,))
+        return CellCandidates(name=self.name, width=0, ratings=ratings, costs=costs)
 
     def _joint(self) -> np.ndarray:
         joint = np.zeros(self.shape)
@@ -79,6 +92,47 @@ class BlockFamily:
             )
             joint[where] = rating
         return joint
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockFamily:
+    """Everything that a block may become: the ``forms`` are the solver's cells."""
+
+    name: str
+    forms: tuple[Form, ...]
+
+    @property
+    def num_units(self) -> int:
+        return len(self.forms[0].units)
+
+    def choice(self, position: Position) -> tuple[Kept, ...]:
+        """What the candidate at ``position`` makes of each unit."""
+        return self.forms[position.cell].choice(position.candidate)
+
+    def position(self, choice: Sequence[Kept]) -> Position | None:
+        """The inverse of ``choice``; None where the search leaves it out."""
+        found = ((cell, form.candidate(choice)) for cell, form in enumerate(self.forms))
+        return next((Position(cell, number) for cell, number in found if number is not None), None)
+
+    def candidates(self) -> BlockCandidates:
+        """All candidates for the solver."""
+        return BlockCandidates(name=self.name, in_widths=(0,), cells=tuple(form.candidates() for form in self.forms))
+
+
+def replaced_form(
+    name: str, units: Sequence[UnitFamily], places: tuple[int, int], rating: float, costs: Mapping[str, Number]
+) -> Form:
+    """One new module in the place of the units from ``places[0]`` to ``places[1]``; all others are there, maybe cut.
+
+    ``name`` is the module's text.
+    """
+    first, last = places
+    alone = {cost: np.array([value]) for cost, value in costs.items()}
+    none = {cost: np.zeros_like(value) for cost, value in alone.items()}
+    new = UnitFamily(options=(name,), ratings=np.array([rating]), costs=alone)
+    gone = UnitFamily(options=(None,), ratings=np.zeros(1), costs=none)
+    around = [unit.present() for unit in units]
+    return Form(name=name, units=(*around[:first], new, *[gone] * (last - first), *around[last + 1 :]), dropped={})
 
 
 def unit_family(

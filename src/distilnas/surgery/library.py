@@ -1,40 +1,50 @@
-"""The library of a teacher: every cut, every unit left out, every early end, each repaired and rated alone."""
+"""The library of a teacher: every cut, every unit left out, every new module in units' place, every early end.
+
+Each is repaired and rated alone.
+"""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from distilnas.costing.measures import EXACT, MEASURES, Part
 from distilnas.networks.parts import PooledClassifier
-from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.solve import BlockCandidates, CellCandidates, SearchProblem
-from distilnas.surgery.chain import Unit, run
-from distilnas.surgery.exits import fit_head, new_head
-from distilnas.surgery.families import MOST_CANDIDATES, BlockFamily, Numbers, thinned, unit_family
-from distilnas.surgery.grafts import Cuttable, cut_unit, make_grafts, worth_cutting
-from distilnas.surgery.moments import moment_bytes, take_moments
-from distilnas.surgery.rate import Rating, Trial, rate
+from distilnas.solve.problem import Position
+from distilnas.surgery.chain import Unit
+from distilnas.surgery.families import (
+    MOST_CANDIDATES,
+    BlockFamily,
+    Form,
+    Kept,
+    Numbers,
+    UnitFamily,
+    replaced_form,
+    thinned,
+    unit_family,
+)
+from distilnas.surgery.grafts import Cuttable
+from distilnas.surgery.rate import Rating
 from distilnas.surgery.sides import at_side
-
-RATIOS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """A student: what is kept of each unit (None: left out), and after which unit it ends early, if it does.
 
-    ``kept`` has one entry a unit, the head included, or ends with the unit that the new classifier follows. ``side``:
-    of its images in pixels; None: the teacher's.
+    ``kept`` has one entry a unit, the head included, or ends with the unit that the new classifier follows. Units left
+    out right behind a new module, in its block, are those that it stands for. ``side``: of its images in pixels; None:
+    the teacher's.
     """
 
-    kept: tuple[Numbers, ...]
+    kept: tuple[Kept, ...]
     early: bool = False
     side: int | None = None
 
@@ -51,6 +61,22 @@ class Timed(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """Units ``first`` to ``last`` (both included) of one block, and the ``text`` of the new module in their place."""
+
+    first: int
+    last: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Replacement:
+    """A new ``module`` fitted to what the teacher's units do, and its ``rating``."""
+
+    module: nn.Module
+    rating: Rating
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trunk:
     """One exact search: all students that end early behind ``last`` (None: none of them does) and see images of
@@ -61,12 +87,18 @@ class Trunk:
     families: tuple[BlockFamily, ...]
     problem: SearchProblem
 
+    def of_parent(self) -> "Trunk":
+        """Without new modules: every block in its first form, so that positions mean the same."""
+        blocks = tuple(replace(block, cells=block.cells[:1]) for block in self.problem.blocks)
+        return replace(self, problem=replace(self.problem, blocks=blocks))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Library:
     """``parts[unit]``: its cuttable groups; ``widths[unit][group][number]``, ``drops[units left out]`` (all of one
-    block), ``exits[unit]``: their ratings; ``heads[unit]``: the classifier of an early end behind it. ``sides``: what
-    smaller images cost the teacher with a refitted classifier, by their side in pixels.
+    block), ``exits[unit]``: their ratings; ``heads[unit]``: the classifier of an early end behind it; ``replacements``:
+    new modules in the place of units. ``sides``: what smaller images cost the teacher with a refitted classifier, by
+    their side in pixels.
     """
 
     units: tuple[Unit, ...]
@@ -75,6 +107,7 @@ class Library:
     drops: Mapping[tuple[int, ...], Rating]
     exits: Mapping[int, Rating]
     heads: Mapping[int, PooledClassifier]
+    replacements: Mapping[Place, Replacement]
     sides: Mapping[int, Rating] = field(default_factory=dict)
 
     def rating_of(self, choice: Choice) -> Rating:
@@ -82,9 +115,11 @@ class Library:
         parts = [
             self.widths[i][g][number]
             for i, numbers in enumerate(choice.kept)
+            if not isinstance(numbers, str)
             for g, number in enumerate(numbers or ())
             if number in self.widths[i][g]
         ]
+        parts += [self.replacements[place].rating for place in self.replaced(choice)]
         parts += [self.drops[dropped] for dropped in self.dropped(choice)]
         parts += [self.exits[len(choice.kept) - 1]] if choice.early else []
         parts += [self.sides[choice.side]] if choice.side is not None else []
@@ -93,9 +128,21 @@ class Library:
         return Rating(mean=float(np.sum([part.mean for part in parts])), stderr=stderr, batches=batches)
 
     def dropped(self, choice: Choice) -> list[tuple[int, ...]]:
-        """Units left out, block by block."""
-        out = [i for i, numbers in enumerate(choice.kept) if numbers is None]
+        """Units left out, block by block, those aside that new modules stand for."""
+        replaced = {i for place in self.replaced(choice) for i in range(place.first, place.last + 1)}
+        out = [i for i, numbers in enumerate(choice.kept) if numbers is None and i not in replaced]
         return [tuple(group) for _, group in itertools.groupby(out, key=lambda i: self.units[i].block)]
+
+    def replaced(self, choice: Choice) -> list[Place]:
+        """The new modules of a choice and the units that they stand for."""
+        places = []
+        for i, text in enumerate(choice.kept):
+            if isinstance(text, str):
+                block = self.units[i].block
+                rest = range(i + 1, len(choice.kept))
+                behind = itertools.takewhile(lambda j: choice.kept[j] is None and self.units[j].block == block, rest)  # noqa: B023
+                places.append(Place(i, i + len(list(behind)), text))
+        return places
 
     def whole(self, side: int | None = None) -> Choice:
         """The teacher itself, for images of ``side`` pixels."""
@@ -107,7 +154,7 @@ class Library:
         """The searches that together hold every student of the library; first that of whole students at the teacher's
         side.
 
-        ``timed``: further costs by name, which are not counted.
+        ``timed``: further costs by name, which are not counted; with them students have no new modules.
         """
         found = []
         for side in (None, *sorted(self.sides, reverse=True)):
@@ -126,14 +173,24 @@ class Library:
             further = {i: {name: partial(table.unit, i, side=side) for name, table in timed.items()} for i in inside}
             units = [unit_family(shaped[i], self.parts[i], means[i], measures, further[i]) for i in inside]
             most = int(MOST_CANDIDATES ** (1 / len(units)))
-            dropped = {
-                tuple(i - inside[0] for i in places): rating.mean
-                for places, rating in self.drops.items()
-                if places[0] in inside
-            }
             name = self.units[inside[-1]].name
-            families.append(BlockFamily(name=name, units=tuple(thinned(unit, most) for unit in units), dropped=dropped))
+            units = [thinned(unit, most) for unit in units]
+            dropped = {tuple(i - inside[0] for i in out): r.mean for out, r in self.drops.items() if out[0] in inside}
+            forms = [Form(name="parent", units=tuple(units), dropped=dropped)]
+            forms += [] if timed else self._replaced_forms(inside, shaped, units, measures)
+            families.append(BlockFamily(name=name, forms=tuple(forms)))
         return families
+
+    def _replaced_forms(
+        self, inside: Sequence[int], shaped: Sequence[Unit], units: Sequence[UnitFamily], measures: Sequence[str]
+    ) -> Iterator[Form]:
+        """The block of units ``inside`` with each new module in it that fits the shapes; their time is not measured."""
+        for place, made in self.replacements.items():
+            if place.first in inside and _fits(made.module, shaped[place.first], shaped[place.last]):
+                part = Part(made.module, shaped[place.first].in_shape)
+                costs = {name: MEASURES[name](part) for name in measures}
+                places = (place.first - inside[0], place.last - inside[0])
+                yield replaced_form(place.text, units, places, made.rating.mean, costs)
 
     def _trunk(
         self,
@@ -163,119 +220,23 @@ def _raised(block: BlockCandidates, by: float) -> BlockCandidates:
     return replace(block, cells=tuple(replace(cell, ratings=cell.ratings + by) for cell in block.cells))
 
 
-def choice_in(trunk: Trunk, candidates: Sequence[int]) -> Choice:
+def choice_in(trunk: Trunk, positions: Sequence[Position]) -> Choice:
     """The student at these positions of the trunk's search."""
-    kept = [family.choice(number) for family, number in zip(trunk.families, candidates, strict=False)]
+    kept = [family.choice(position) for family, position in zip(trunk.families, positions, strict=False)]
     return Choice(kept=tuple(itertools.chain.from_iterable(kept)), early=trunk.last is not None, side=trunk.side)
 
 
-def build_library(
-    units: Sequence[Unit],
-    calibration: Sequence[Tensor],
-    rating: Sequence[Tensor],
-    *,
-    ratios: Sequence[float] = RATIOS,
-    dtype: torch.dtype = torch.float32,
-    limit_bytes: int = 2**30,
-    progress: Progress | None = None,
-) -> Library:
-    """Everything that ``units`` can become, from batches of images (B, C, H, W) as the teacher wants them, unlabelled.
-
-    ``calibration``: what closed forms are computed from; ``rating``: other images, on which every candidate is
-    rated alone, in ``dtype``. ``limit_bytes`` bounds the second moments that are held at a time. The same input gives
-    the same bits.
-    """
-    progress = progress or SilentProgress()
-    if len(calibration) == 1:  # one half judges what the other one says
-        calibration = calibration[0].chunk(2)
-    parts = _parts(units, calibration, ratios, limit_bytes, progress)
-    heads = _heads(units, calibration)
-    trials, keys = _trials(units, parts, heads)
-    rated = dict(zip(keys, rate(units, trials, rating, dtype=dtype, progress=progress), strict=True))
-    widths = tuple(
-        tuple({n: rated["width", i, g, n] for n in part.options[1:]} for g, part in enumerate(cuttable))
-        for i, cuttable in enumerate(parts)
-    )
-    return Library(
-        units=tuple(units),
-        parts=parts,
-        widths=widths,
-        drops={key[1]: found for key, found in rated.items() if key[0] == "drop"},
-        exits={key[1]: found for key, found in rated.items() if key[0] == "exit"},
-        heads=heads,
-    )
-
-
-def _parts(
-    units: Sequence[Unit], calibration: Sequence[Tensor], ratios: Sequence[float], limit_bytes: int, progress: Progress
-) -> tuple[tuple[Cuttable, ...], ...]:
-    """All grafts, unit by unit; as many units share a pass over the images as the limit on their moments allows."""
-    teacher = partial(run, [unit.module for unit in units])
-    found: list[tuple[Cuttable, ...]] = []
-    with progress.task("cutting channels", len(units)) as task:
-        for turn in _turns(units, limit_bytes):
-            groups = [(unit, group) for unit in turn for group in unit.groups if worth_cutting(unit, group)]
-            layers = {read.path: unit.module.get_submodule(read.path) for unit, group in groups for read in group.read}
-            moments = take_moments(teacher, layers, calibration) if layers else {}
-            for unit in turn:
-                options = [(group, group.options(ratios)) for group in unit.groups if worth_cutting(unit, group)]
-                found.append(tuple(make_grafts(unit, g, some, moments) for g, some in options if len(some) > 1))
-                task.advance()
-    return tuple(found)
-
-
-def _turns(units: Sequence[Unit], limit_bytes: int) -> list[list[Unit]]:
-    turns: list[list[Unit]] = [[]]
-    used = 0
-    for unit in units:
-        layers = [unit.module.get_submodule(read.path) for group in unit.groups for read in group.read]
-        size = sum(moment_bytes(layer) for layer in layers)
-        if turns[-1] and used + size > limit_bytes:
-            turns.append([])
-            used = 0
-        turns[-1].append(unit)
-        used += size
-    return turns
+def own_units(choice: Choice) -> list[tuple[int, tuple[int, ...]]]:
+    """The teacher's units that are there, by number, and what is kept of each; for students without new modules."""
+    if any(isinstance(kept, str) for kept in choice.kept):
+        raise ValueError("the student has new modules")
+    return [(i, kept) for i, kept in enumerate(choice.kept) if isinstance(kept, tuple)]
 
 
 @torch.no_grad()
-def _heads(units: Sequence[Unit], calibration: Sequence[Tensor]) -> dict[int, PooledClassifier]:
-    """Early ends behind the last unit of each block but the first and the last two."""
-    blocks = [unit.block for unit in units]
-    ends = [i for i in range(1, len(units) - 1) if blocks[i] != blocks[i + 1] and blocks[0] < blocks[i] < blocks[-2]]
-    pooled: dict[int, list[Tensor]] = {i: [] for i in ends}
-    logits = []
-    for images in calibration:
-        x = images
-        for i, unit in enumerate(units):
-            x = unit.module(x)
-            if i in pooled:
-                pooled[i].append(new_head(unit, 1).pooled(x))
-        logits.append(x)
-    return {i: fit_head(new_head(units[i], logits[0].shape[1]), pooled[i], logits) for i in ends}
-
-
-def _trials(
-    units: Sequence[Unit], parts: Sequence[Sequence[Cuttable]], heads: Mapping[int, PooledClassifier]
-) -> tuple[list[Trial], list[tuple]]:
-    trials: list[Trial] = []
-    keys: list[tuple] = []
-    for i, (unit, cuttable) in enumerate(zip(units, parts, strict=True)):
-        for g, part in enumerate(cuttable):
-            for number in part.options[1:]:
-                numbers = [part.options[0] for part in cuttable]
-                numbers[g] = number
-                trials.append(Trial(first=i, last=i, modules=(cut_unit(unit, cuttable, numbers),)))
-                keys.append(("width", i, g, number))
-    for _, group in itertools.groupby(range(len(units)), key=lambda i: units[i].block):
-        inside = list(group)
-        free = [i for i in inside if units[i].droppable]
-        for many in range(1, len(free) + 1):
-            for out in itertools.combinations(free, many):
-                kept = tuple(units[i].module for i in inside if i > out[0] and i not in out)
-                trials.append(Trial(first=out[0], last=inside[-1], modules=kept))
-                keys.append(("drop", out))
-    for i, head in heads.items():
-        trials.append(Trial(first=i + 1, last=len(units) - 1, modules=(head,)))
-        keys.append(("exit", i))
-    return trials, keys
+def _fits(module: nn.Module, first: Unit, last: Unit) -> bool:
+    """Whether ``module`` gives the last unit's shape for the first one's, which need not hold at another side."""
+    try:
+        return tuple(module(first.example()).shape[1:]) == last.out_shape
+    except RuntimeError:  # tokens that do not make up its grid
+        return False

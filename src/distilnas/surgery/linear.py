@@ -1,58 +1,96 @@
-"""A unit replaced by one linear map of its channels at every place: the cheapest that keeps its borders."""
+"""Units replaced by one linear map of their channels at every place: the cheapest that keeps their borders."""
 
+import itertools
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from distilnas.errors import UsageError
 from distilnas.networks.parts import LinearMap
 from distilnas.surgery.chain import Unit
-from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, rows_of, thinned
-from distilnas.surgery.refit import fit_held_out, set_map
+from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, moment_bytes, rows_of, thinned
+from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
+
+LINEAR = "linear"
 
 
-def new_linear(unit: Unit) -> LinearMap:
-    """A map that can stand for ``unit``; it averages by the unit's stride; its weights are without meaning.
+def linear_spans(units: Sequence[Unit]) -> list[tuple[int, int]]:
+    """Units that one map can stand for, as (first, last): each by itself, and with all behind it in its block.
 
-    Raises ``UsageError`` where no such map has the unit's borders: it changes the layout (a patch embedding), or its
-    output's sizes are not the input's over a whole stride, rounded up.
+    The head, and units between whose borders no map fits, have none.
     """
-    if len(unit.in_shape) != len(unit.out_shape):
-        raise _unfit(unit)
-    before, after = unit.layout.grid(unit.in_shape), unit.layout.grid(unit.out_shape)
-    channels = 0 if unit.layout.kind == "nchw" else -1
-    stride = max(1, round(before[0] / after[0]))
-    if after != tuple(-(-size // stride) for size in before):
-        raise _unfit(unit)
-    module = LinearMap(
-        unit.in_shape[channels], unit.out_shape[channels], stride=stride, layout=unit.layout, grid=before
-    )
+    last = {unit.block: i for i, unit in enumerate(units)}
+    spans = [span for i, unit in enumerate(units) for span in dict.fromkeys([(i, i), (i, last[unit.block])])]
+    return [(i, j) for i, j in spans if units[j].border is not None and _stride(units[i], units[j])]
+
+
+def new_linear(first: Unit, last: Unit | None = None) -> LinearMap:
+    """A map that can stand for the units from ``first`` to ``last``; it averages by their stride.
+
+    Until it is fitted it hands the channels on. Raises ``UsageError`` where no such map has the units' borders: they
+    change the layout (a patch embedding), or the output's sizes are not the input's over a whole stride, rounded up.
+    """
+    last = last or first
+    stride = _stride(first, last)
+    if not stride:
+        raise UsageError(
+            "a linear map takes the place of a unit whose output is its input's size over a whole stride, but "
+            f"{last.name!r} makes {last.out_shape} of {first.in_shape}: keep it, or cut inside it."
+        )
+    channels, layout = 0 if last.layout.kind == "nchw" else -1, last.layout
+    sizes = first.in_shape[channels], last.out_shape[channels]
+    module = LinearMap(*sizes, stride=stride, layout=layout, grid=last.layout.grid(first.in_shape))
+    with torch.no_grad():
+        module.map.weight.copy_(torch.eye(*reversed(sizes)).reshape(module.map.weight.shape))
+        module.map.bias.zero_()  # type: ignore[union-attr]
     return module.requires_grad_(False).eval()
+
+
+class LinearFit:
+    """Least squares of units' outputs on their inputs, batch by batch; one half of the batches judges the other."""
+
+    def __init__(self, module: LinearMap, images: int) -> None:
+        """``images``: so many come in all; of each only some places are used where that is enough."""
+        rows, columns = matrix_of(module.map).shape
+        self._module = module
+        self._halves = [MomentSum(columns, rows) for _ in range(2)]
+        self._most = PER_COLUMN * (columns + 1) / max(1, images)
+        self._turns = itertools.cycle(self._halves)
+
+    def add(self, given: Tensor, target: Tensor) -> None:
+        """Take in what the units read and write, (B, ...) in their own layout."""
+        layer = self._module.map
+        samples, targets = columns_of(layer, self._module.pooled(given)), rows_of(layer, target)
+        some = thinned(len(samples), max(1, round(self._most * len(given))))
+        next(self._turns).add(samples[some], targets[some])
+
+    def fitted(self) -> LinearMap:
+        """The module with its new map; the ridge is towards its present one, and grows where images are few."""
+        halves = [(half.moment(), half.cross()) for half in self._halves if half.samples]
+        set_map(self._module.map, fit_held_out(halves, matrix_of(self._module.map)))
+        return self._module
 
 
 @torch.no_grad()
 def fit_linear(module: LinearMap, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> LinearMap:
-    """``module`` with the least squares of a unit's ``outputs`` on its ``inputs``, both batch by batch, raw layout.
-
-    The ridge, towards handing the channels on, is chosen from half to half and grows where images are few.
-    """
-    layer = module.map
-    rows, columns = layer.weight.shape[:2]
-    halves = [MomentSum(columns, rows) for _ in range(2)]
-    most = PER_COLUMN * (columns + 1) / max(1, sum(map(len, inputs)))
-    for at, (given, target) in enumerate(zip(inputs, outputs, strict=True)):
-        samples, targets = columns_of(layer, module.pooled(given)), rows_of(layer, target)
-        some = thinned(len(samples), max(1, round(most * len(given))))
-        halves[at % 2].add(samples[some], targets[some])
-    found = fit_held_out([(half.moment(), half.cross()) for half in halves if half.samples], np.eye(rows, columns))
-    set_map(layer, found)
-    return module.to(inputs[0].device)
+    """``module`` with the least squares of units' ``outputs`` on their ``inputs``, both batch by batch, raw layout."""
+    fit = LinearFit(module, sum(map(len, inputs)))
+    for given, target in zip(inputs, outputs, strict=True):
+        fit.add(given, target)
+    return fit.fitted().to(inputs[0].device)
 
 
-def _unfit(unit: Unit) -> UsageError:
-    return UsageError(
-        "a linear map takes the place of a unit whose output is its input's size over a whole stride, but "
-        f"{unit.name!r} makes {unit.out_shape} of {unit.in_shape}: keep it, or cut inside it."
-    )
+def fit_bytes(module: LinearMap) -> int:
+    """What summing up for a fit takes: for each half of the images the inputs' moments and the outputs' products."""
+    rows, columns = matrix_of(module.map).shape
+    return 2 * (moment_bytes(module.map) + 8 * rows * (columns + 1))
+
+
+def _stride(first: Unit, last: Unit) -> int:
+    """Of a map from the first's input to the last's output; 0 where none fits."""
+    if len(first.in_shape) != len(last.out_shape):
+        return 0
+    before, after = last.layout.grid(first.in_shape), last.layout.grid(last.out_shape)
+    stride = max(1, round(before[0] / after[0]))
+    return stride if after == tuple(-(-size // stride) for size in before) else 0

@@ -2,23 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from distilnas.errors import UsageError
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.exits import new_head
 from distilnas.surgery.grafts import Cuttable, Graft
 from distilnas.surgery.groups import InnerGroup
-from distilnas.surgery.library import Library
+from distilnas.surgery.library import Library, Place, Replacement
+from distilnas.surgery.linear import new_linear
 from distilnas.surgery.rate import Rating
 from distilnas.surgery.refit import Fit
 from distilnas.tables.files import read_arrays, write_arrays
 
-SCHEMA = 2
+SCHEMA = 3
 _Arrays = dict[str, np.ndarray]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def save_library(path: Path, library: Library) -> None:
@@ -33,7 +36,9 @@ def save_library(path: Path, library: Library) -> None:
         arrays |= _rating_arrays(f"drop/{_joined(out)}", rating)
     for i, rating in library.exits.items():
         arrays |= _rating_arrays(f"exit/{i}", rating)
-        arrays |= {f"head/{i}/{k}": v.detach().cpu().numpy() for k, v in library.heads[i].state_dict().items()}
+        arrays |= _state_arrays(f"head/{i}", library.heads[i])
+    for n, made in enumerate(library.replacements.values()):
+        arrays |= _rating_arrays(f"new/{n}", made.rating) | _state_arrays(f"new/{n}/module", made.module)
     for side, rating in library.sides.items():
         arrays |= _rating_arrays(f"side/{side}", rating)
     meta = {
@@ -43,6 +48,7 @@ def save_library(path: Path, library: Library) -> None:
         "options": [[[part.group.name, list(part.options)] for part in parts] for parts in library.parts],
         "drops": [list(out) for out in library.drops],
         "exits": sorted(library.exits),
+        "replacements": [list(place) for place in library.replacements],
         "sides": sorted(library.sides),
     }
     write_arrays(path, arrays, meta)
@@ -55,7 +61,7 @@ def load_library(path: Path, units: Sequence[Unit]) -> Library:
         raise UsageError(f"{path} is the library of another teacher: delete its step and run again.")
     try:
         return _library(arrays, meta, units)
-    except (KeyError, StopIteration) as error:
+    except (KeyError, RuntimeError, StopIteration) as error:
         raise UsageError(f"{path} does not fit its teacher ({error}): delete its step and run again.") from error
 
 
@@ -69,8 +75,11 @@ def _library(arrays: _Arrays, meta: Mapping[str, Any], units: Sequence[Unit]) ->
     heads = {}
     for i in meta["exits"]:
         head = new_head(units[i], len(arrays[f"head/{i}/fc.bias"]))
-        head.load_state_dict({key: torch.from_numpy(value) for key, value in _below(arrays, f"head/{i}/")})
-        heads[i] = head
+        heads[i] = _filled(head, arrays, f"head/{i}/")
+    replacements = {}
+    for n, (first, last, text) in enumerate(meta["replacements"]):
+        module = _filled(new_linear(units[first], units[last]), arrays, f"new/{n}/module/")
+        replacements[Place(first, last, text)] = Replacement(module=module, rating=_rating(arrays, f"new/{n}"))
     return Library(
         units=tuple(units),
         parts=tuple(parts),
@@ -78,6 +87,7 @@ def _library(arrays: _Arrays, meta: Mapping[str, Any], units: Sequence[Unit]) ->
         drops={tuple(out): _rating(arrays, f"drop/{_joined(out)}") for out in meta["drops"]},
         exits={i: _rating(arrays, f"exit/{i}") for i in meta["exits"]},
         heads=heads,
+        replacements=replacements,
         sides={side: _rating(arrays, f"side/{side}") for side in meta["sides"]},
     )
 
@@ -85,6 +95,15 @@ def _library(arrays: _Arrays, meta: Mapping[str, Any], units: Sequence[Unit]) ->
 def _cuttable(arrays: _Arrays, where: str, group: InnerGroup, options: tuple[int, ...]) -> Cuttable:
     grafts = tuple(_graft(arrays, f"{where}/{number}") for number in options[1:])
     return Cuttable(group=group, options=options, grafts=grafts)
+
+
+def _state_arrays(where: str, module: nn.Module) -> _Arrays:
+    return {f"{where}/{key}": value.detach().cpu().numpy() for key, value in module.state_dict().items()}
+
+
+def _filled(module: Module, arrays: _Arrays, prefix: str) -> Module:
+    module.load_state_dict({key: torch.from_numpy(value) for key, value in _below(arrays, prefix)})
+    return module
 
 
 def _graft_arrays(where: str, graft: Graft) -> _Arrays:

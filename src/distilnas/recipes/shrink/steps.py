@@ -38,6 +38,7 @@ from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import Limit
 from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import Unit, chain_of, ends_of
 from distilnas.surgery.choose import (
     Assembled,
@@ -49,7 +50,7 @@ from distilnas.surgery.choose import (
     measure,
     with_sides,
 )
-from distilnas.surgery.library import Choice, Library, Trunk, build_library
+from distilnas.surgery.library import Choice, Library, Trunk
 from distilnas.surgery.sides import at_side, smaller_sides
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.surgery.students import parent_of, student_net
@@ -100,7 +101,7 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
         save_library(folder / "library.npz", library)
         trunks = library.trunks()
         rated = sum(len(rated) for parts in library.widths for rated in parts)
-        rated += sum(map(len, (library.drops, library.exits, library.sides)))
+        rated += sum(map(len, (library.drops, library.exits, library.sides, library.replacements)))
         return {
             "num_candidates": sum(len(block) for block in trunks[0].problem.blocks),
             "num_rated": rated,
@@ -444,6 +445,7 @@ def _library(
         calibration,
         rating,
         ratios=(1.0, *sorted(settings.library.ratios, reverse=True)),
+        linear=settings.library.linear,
         dtype=torch.bfloat16 if settings.runtime.precision == "bf16-mixed" else torch.float32,
         progress=progress,
     )
@@ -578,8 +580,9 @@ def _wants(job: AtWork, student: Any) -> Preprocessing:
 
 def _along(shelf: Shelf, points: int) -> list[Chosen]:
     """The best students at ``points`` budgets of MACs, evenly from the teacher's to the least."""
-    costs = [block.cells[0].costs["macs"].min() for block in shelf.trunks[0].problem.blocks]
-    least, most = int(sum(costs)), shelf.teacher["macs"]
+    blocks = shelf.trunks[0].problem.blocks
+    costs = [min(int(cell.costs["macs"].min()) for cell in block.cells) for block in blocks]
+    least, most = sum(costs), shelf.teacher["macs"]
     shares = np.linspace(1.0, max(0.15, least / most), points + 1)[1:]
     found = [
         best_choices(shelf.trunks, limits_in({"macs": int(share * most) + 1}, shelf.teacher))[0] for share in shares
@@ -623,8 +626,8 @@ def _no_worse(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
     return after["val_kl"] <= before["val_kl"]
 
 
-def _kept(choice: Choice) -> list[list[int] | None]:
-    return [None if numbers is None else list(numbers) for numbers in choice.kept]
+def _kept(choice: Choice) -> list[list[int] | str | None]:
+    return [list(kept) if isinstance(kept, tuple) else kept for kept in choice.kept]
 
 
 def _row(shelf: Shelf, one: Assembled) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def _shares(trunk: Trunk) -> list[dict[str, Any]]:
     """Of the forms of each unit: how much of its MACs and of its latency is left."""
     found = []
     for number, family in enumerate(trunk.families):
-        for unit in family.units:
+        for unit in family.forms[0].units:
             macs, ms = unit.costs["macs"], unit.costs[LATENCY]
             some = [i for i, numbers in enumerate(unit.options) if numbers is not None][1:]
             if macs[0] > 0 and ms[0] > 0 and some:
