@@ -31,17 +31,19 @@ def check_seeds(seeds):
     assert infeasible  # the seeds cover this case too
 
 
-def test_equals_brute_force():
-    check_seeds(range(200, 800))
+@pytest.mark.parametrize("seeds", [range(200, 400), pytest.param(range(400, 800), marks=pytest.mark.slow)], ids=str)
+def test_equals_brute_force(seeds):
+    check_seeds(seeds)
 
 
-def test_equals_brute_force_through_the_reduction_of_large_spaces(monkeypatch):
+@pytest.mark.parametrize("seeds", [range(1000, 1100), pytest.param(range(1100, 1250), marks=pytest.mark.slow)], ids=str)
+def test_equals_brute_force_through_the_reduction_of_large_spaces(seeds, monkeypatch):
     monkeypatch.setattr(search, "_SMALL", 0)
     monkeypatch.setattr("distilnas.solve.reduce._SAMPLED", 1)
     monkeypatch.setattr("distilnas.solve.reduce._CORE", 3)
     monkeypatch.setattr("distilnas.solve.reduce._CROWDED", 3)
     monkeypatch.setattr(search, "_CROWDED", 3)
-    check_seeds(range(1000, 1250))
+    check_seeds(seeds)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,6 +1,7 @@
 """Ranges (two-sided limits): the relaxed search gives exactly what listing all architectures and plain search give."""
 
 import numpy as np
+import pytest
 from brute_force import architectures, best, random_problem
 
 from distilnas.errors import InfeasibleError
@@ -17,8 +18,9 @@ def a_range(rng, problem, table):
     return Limit(cost=cost, min=ends[0], max=ends[1])
 
 
-def test_equals_brute_force_on_ranges():
-    for seed in range(5000, 5200):
+@pytest.mark.parametrize("seeds", [range(5000, 5080), pytest.param(range(5080, 5200), marks=pytest.mark.slow)], ids=str)
+def test_equals_brute_force_on_ranges(seeds):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         problem = random_problem(rng, float_cost=seed % 3 == 0)
         table = architectures(problem)
