@@ -41,7 +41,7 @@ def library():
 
 
 def attention_of(unit):
-    return next(group for group in unit.groups if group.name.endswith("attn.proj"))
+    return next(group for group in unit.groups if group.name.endswith("attn.qkv"))
 
 
 def test_a_cut_attention_is_that_of_the_heads_that_stay():
@@ -115,7 +115,18 @@ def some_choices(library):
         )
 
 
+@pytest.mark.parametrize("name", [SWIN, "resnetv2_18"])
+def test_costs_are_those_of_the_student_where_layers_have_no_bias(name):
+    """Swin's reductions and what ends a unit of ResNetV2 have neither bias nor batch norm behind them."""
+    units = chain(teacher(name, **SMALL.get(name, {"channels": (16, 16, 32, 32)})))
+    confirm_costs(build_library(units, CALIBRATION, HELD_OUT, ratios=(1.0, 0.5)))
+
+
 def test_costs_are_those_of_the_student(library):
+    confirm_costs(library)
+
+
+def confirm_costs(library):
     (whole, *_), x = library.trunks(), images(1)
     for choice in some_choices(library):
         positions, rest = [], list(choice.kept)

@@ -28,6 +28,13 @@ def test_without_a_ridge_it_is_least_squares_with_a_constant():
     np.testing.assert_allclose(fit.constant, expected[:, -1], rtol=1e-6)
 
 
+def test_without_a_constant_the_map_goes_through_the_origin():
+    x, t = sample()
+    fit = fit_map(*summed(x, t), np.zeros((3, 6)), ridge=0, constant=False)
+    np.testing.assert_allclose(fit.weight, np.linalg.lstsq(x, t, rcond=None)[0].T, rtol=1e-6)
+    assert not fit.constant.any()
+
+
 def test_the_ridge_pulls_towards_the_present_map():
     """Ridge regression is least squares with rows sqrt(r) I whose targets are sqrt(r) times the present map."""
     x, t = sample()

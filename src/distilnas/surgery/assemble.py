@@ -190,7 +190,8 @@ class _UnitRefit:
             samples = columns_of(layer, input_of(self.module, path, y))
             step = thinned(len(samples), max(1, round(most * len(x))))
             halves[at % 2].add(samples[step], targets[step])
-        fit = fit_held_out([(half.moment(), half.cross()) for half in halves if half.samples], start)
+        place = norm is not None or isinstance(layer.bias, Tensor)  # a new bias would be no counted parameter
+        fit = fit_held_out([(half.moment(), half.cross()) for half in halves if half.samples], start, constant=place)
         if norm is not None:  # its mean is the teacher's before the constant goes there
             self._norm_as_taught(norm, path)
         set_map(layer, fit, self.module.get_submodule(norm) if norm else None)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import torch
+from torch import nn
 
 from distilnas.costing.measures import MEASURES, Part
 from distilnas.solve import BlockCandidates, CellCandidates
@@ -14,6 +16,7 @@ from distilnas.solve.problem import Position
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.cut import cut
 from distilnas.surgery.grafts import Cuttable
+from distilnas.surgery.taps import convolved_norms
 from distilnas.tables.measures import Number
 
 Numbers = tuple[int, ...] | None
@@ -187,33 +190,59 @@ def _costs(
         rows = [_counted(unit, parts, numbers or (), measures) for numbers in options]
         return {name: np.array([row[name] for row in rows]) for name in measures}
     counted: dict[str, np.ndarray] = {name: np.zeros(len(options), dtype=np.int64) for name in measures}
-    for gone in dict.fromkeys(tuple(number == 0 for number in numbers or ()) for numbers in options):
-        ends = [_ends(part, left_out) for part, left_out in zip(parts, gone, strict=True)]
+    gaining = [_gains_bias(unit, part) for part in parts]
+
+    def pieces(numbers: Numbers) -> tuple[tuple[int, int], ...]:
+        return tuple(_ends(*one) for one in zip(parts, numbers or (), gaining, strict=True))
+
+    for ends in dict.fromkeys(map(pieces, options)):
         corners = {
             corner: _counted(unit, parts, corner, measures)
             for corner in itertools.product(*[dict.fromkeys(end) for end in ends])
         }
         for at, numbers in enumerate(options):
-            if tuple(number == 0 for number in numbers or ()) == gone:
+            if pieces(numbers) == ends:
                 for name in measures:
                     counted[name][at] = _between(corners, ends, numbers or (), name)
     return counted
 
 
-def _ends(part: Cuttable, left_out: bool) -> tuple[int, int]:
-    """Most and fewest elements; a branch that is left out is no end of a line through the others."""
-    some = [number for number in part.options if number]
-    return (0, 0) if left_out else (some[0], some[-1])
+def _ends(part: Cuttable, number: int, gains: bool) -> tuple[int, int]:
+    """Most and fewest elements of the line on which the costs of ``number`` lie.
+
+    A branch that is left out lies on none with others, nor does the whole group where a cut one ``gains`` a bias.
+    """
+    if number == 0 or (gains and number == part.options[0]):
+        return number, number
+    some = [other for other in part.options[int(gains) :] if other]
+    return some[0], some[-1]
+
+
+def _gains_bias(unit: Unit, part: Cuttable) -> bool:
+    """Whether what reads the group, once refitted, has a constant that nothing in the unit can take up."""
+    norms = convolved_norms(unit.module, unit.example())
+    paths = [read.path for read in part.group.read]
+    return any(unit.module.get_submodule(path).bias is None and path not in norms for path in paths)
 
 
 def _counted(
     unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int], measures: Sequence[str]
 ) -> dict[str, Number]:
-    module = unit.copy()
+    module, norms = unit.copy(), convolved_norms(unit.module, unit.example())
     for part, number in zip(parts, numbers, strict=True):
         cut(module, part.group, range(number))
+        if 0 < number < part.options[0]:
+            _add_biases(module, part, norms)
     whole = Part(module, unit.in_shape)
     return {name: MEASURES[name](whole) for name in measures}
+
+
+def _add_biases(module: nn.Module, part: Cuttable, norms: Mapping[str, str]) -> None:
+    for read in part.group.read:
+        layer = module.get_submodule(read.path)
+        if layer.bias is None and read.path not in norms:
+            assert isinstance(layer.weight, torch.Tensor)
+            layer.bias = nn.Parameter(layer.weight.new_zeros(len(layer.weight)), requires_grad=False)
 
 
 def _one_by_one(parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]]) -> list[Numbers]:

@@ -102,11 +102,12 @@ def _group(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> I
         for (name, tensor), grad in zip(tensors.items(), grads, strict=True):
             touched[name].append(torch.zeros_like(tensor) if grad is None else grad.detach().abs())
     made = tuple(_made(module, {name: grads for name, grads in touched.items() if sum(g.sum() for g in grads) > 0}))
-    if not any(part.axis == "out" for part in made):
+    writer = next((part.path for part in made if part.axis == "out"), None)
+    if writer is None:
         return None
     columns = np.arange(channels).reshape(heads, -1)
     return InnerGroup(
-        name=path,
+        name=writer,
         elements=heads,
         width=channels // heads,
         made=made,

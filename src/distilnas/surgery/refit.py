@@ -29,13 +29,17 @@ class Fit:
     ridge: float
 
 
-def fit_map(moment: Moment, cross: np.ndarray, start: np.ndarray, *, ridge: float = RIDGE) -> Fit:
-    """Least squares of targets on inputs: min mean |t - W x - b|^2 + r |W - start|^2, b free.
+def fit_map(
+    moment: Moment, cross: np.ndarray, start: np.ndarray, *, ridge: float = RIDGE, constant: bool = True
+) -> Fit:
+    """Least squares of targets on inputs: min mean |t - W x - b|^2 + r |W - start|^2, b free (0: no ``constant``).
 
     ``moment`` of the inputs (d,), ``cross`` (outputs, d + 1) the mean of t [x, 1]^T, ``start`` (outputs, d) the present
     map. r is ``ridge`` of the inputs' mean variance, and grows where there are less than 4 samples a column.
     """
     covariance, mean, target_mean = moment.covariance(), moment.mean, cross[:, -1]
+    if not constant:
+        covariance, mean, target_mean = moment.second[:-1, :-1], 0 * mean, 0 * target_mean
     columns = len(covariance)
     share = ridge * max(1.0, _WELL_POSED * columns / max(1, moment.samples))
     missing = cross[:, :-1] - np.outer(target_mean, mean) - start @ covariance  # covariance of inputs with what fails
@@ -44,7 +48,11 @@ def fit_map(moment: Moment, cross: np.ndarray, start: np.ndarray, *, ridge: floa
 
 
 def fit_held_out(
-    halves: Sequence[tuple[Moment, np.ndarray]], start: np.ndarray, *, ridges: Sequence[float] = RIDGES
+    halves: Sequence[tuple[Moment, np.ndarray]],
+    start: np.ndarray,
+    *,
+    ridges: Sequence[float] = RIDGES,
+    constant: bool = True,
 ) -> Fit:
     """``fit_map`` on both halves of the samples, with the one of ``ridges`` that serves best from half to half.
 
@@ -55,13 +63,13 @@ def fit_held_out(
         ridges = ridges[1:-1]
     losses = [
         sum(
-            _loss(fit_map(*fitted, start, ridge=ridge), *held)
+            _loss(fit_map(*fitted, start, ridge=ridge, constant=constant), *held)
             for fitted, held in zip(halves, reversed(halves), strict=True)
         )
         for ridge in ridges
     ]
     moment, cross = _together(halves)
-    return fit_map(moment, cross, start, ridge=ridges[int(np.argmin(losses))])
+    return fit_map(moment, cross, start, ridge=ridges[int(np.argmin(losses))], constant=constant)
 
 
 def own_cross(moment: Moment, weight: np.ndarray, kept: np.ndarray) -> tuple[Moment, np.ndarray]:
@@ -81,7 +89,7 @@ def set_map(layer: nn.Module, fit: Fit, norm: nn.Module | None = None) -> None:
     """Give ``layer`` the map of ``fit``; ``fit.constant`` is what is added behind its weights, its bias included.
 
     It becomes the layer's bias, else it is taken from the mean of the batch norm ``norm``; a layer with neither gets
-    a bias.
+    a bias where it needs one.
     """
     weight = _tensor(layer, "weight")
     weight.copy_(torch.from_numpy(fit.weight).to(weight).reshape(weight.shape))
@@ -90,7 +98,7 @@ def set_map(layer: nn.Module, fit: Fit, norm: nn.Module | None = None) -> None:
         _tensor(layer, "bias").copy_(constant)
     elif norm is not None:
         _tensor(norm, "running_mean").sub_(constant)
-    else:
+    elif bool(constant.any()):
         layer.bias = nn.Parameter(constant, requires_grad=weight.requires_grad)
 
 

@@ -64,19 +64,19 @@ def call_order(module: nn.Module, x: Tensor) -> list[str]:
 
 
 def convolved_norms(module: nn.Module, x: Tensor) -> dict[str, str]:
-    """For each convolution or linear layer whose output a batch norm reads as it is: the paths of both."""
-    written: dict[int, str] = {}
+    """For each convolution or linear layer whose output a batch norm reads, as it is or flat: the paths of both."""
+    written: dict[tuple[int, int], str] = {}
     alive: list[Tensor] = []  # so that no other tensor gets the address of one that is gone
     pairs: dict[str, str] = {}
 
     def wrote(path: str, _layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-        written[id(output)] = path
+        written[output.data_ptr(), output.numel()] = path
         alive.append(output)
 
     def reads(path: str, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         source = inputs[0]
-        if id(source) in written:
-            pairs[written.pop(id(source))] = path
+        if (place := (source.data_ptr(), source.numel())) in written:
+            pairs[written.pop(place)] = path
 
     hooks = []
     for path, part in module.named_modules():

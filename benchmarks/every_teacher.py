@@ -1,0 +1,181 @@
+"""Every model of docs/guide/teachers.md, and ten more drawn from timm, made smaller to 70 % of their multiply-adds.
+
+``python -m benchmarks.every_teacher [MODEL ...] [--seconds 300]`` (without models all of the page, then the ten):
+random weights, few images, few ratios; each model in a process of its own. Of each: a library is built, the best
+student within the limit assembled, saved, loaded (bit for bit), exported with parity, trained for one step. Records go
+to ``results/every_teacher.json``; what fails is there with its reason.
+"""
+
+import argparse
+import ast
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.identity import CLASSES, GUIDE, make, rows
+from distilnas.errors import DistilnasError
+from distilnas.export.onnx import export_onnx
+from distilnas.networks import load_student, save_student
+from distilnas.solve import Limit
+from distilnas.surgery.assemble import assemble
+from distilnas.surgery.chain import chain_of, ends_of, run
+from distilnas.surgery.choose import best_choices
+from distilnas.surgery.library import build_library
+from distilnas.surgery.stored import load_library, save_library
+from distilnas.surgery.students import parent_of, student_net
+from distilnas.teachers.units import propose_units
+
+RESULTS = Path(__file__).parent / "results" / "every_teacher.json"
+SHARE, RATIOS, SEED, MORE = 0.7, (1.0, 0.5), 0, 10
+_SIDES = (64, 96, 128, 224)
+Row = tuple[str, int, dict[str, Any]]
+
+
+def check(model: str, pixels: int, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What came of one model; raises where a step fails."""
+    teacher = make(model, arguments)
+    shape = (3, pixels, pixels)
+    calibration, held_out = ([images(8, pixels, seed) for seed in seeds] for seeds in ((1, 2), (3, 4)))
+    units = chain_of(teacher, ends_of(propose_units(teacher, pixels)), shape)
+    library = build_library(units, calibration, held_out, ratios=RATIOS)
+    trunks = library.trunks()
+    whole = int(sum(block.cells[0].costs["macs"][0][0] for block in trunks[0].problem.blocks))
+    (best,) = best_choices(trunks[:1], [Limit(cost="macs", max=int(SHARE * whole))])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_library(folder / "library.npz", library)
+        again = load_library(folder / "library.npz", units)
+        parent = parent_of(units, shape, model=model, num_classes=CLASSES, model_kwargs=arguments)
+        student = student_net(parent, assemble(again, best.choice, calibration))
+        save_student(folder, student, classes=(), preprocessing={"resolution": pixels})
+        loaded = load_student(folder)
+        with torch.no_grad():
+            same = torch.equal(loaded(held_out[0]), student(held_out[0]))
+        parity = export_onnx(loaded, folder / "model.onnx", held_out[0][:4]).relative_difference
+    loss = one_step(loaded, [unit.module for unit in units], calibration[0])
+    groups = [group for unit in units for group in unit.groups]
+    return {
+        "units": len(units),
+        "groups": len(groups),
+        "heads": sum(bool(group.counts) for group in groups),
+        "branches": sum(group.branch is not None for group in groups),
+        "macs": round(best.solution.costs["macs"] / whole, 3),
+        "loaded": same,
+        "parity": parity,
+        "step": loss,
+    }
+
+
+def one_step(student: nn.Module, teacher: list[nn.Module], x: Tensor) -> float:
+    """The divergence's change by one small step of distillation."""
+    with torch.no_grad():
+        target = functional.softmax(run(teacher, x), 1)
+    student.train()
+    optimizer = torch.optim.SGD(student.parameters(), lr=1e-4)
+    loss = functional.cross_entropy(student(x), target)
+    loss.backward()
+    optimizer.step()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in student.parameters()), (
+        "gradients are no numbers"
+    )
+    return round(float(loss), 4)
+
+
+def images(number: int, size: int, seed: int) -> Tensor:
+    """Smooth random images."""
+    coarse = torch.randn(number, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return functional.interpolate(coarse, size, mode="bicubic")
+
+
+def drawn() -> list[Row]:
+    """The smallest of a few models of families of which the page has none, families drawn with a fixed seed."""
+    known = {_family(model) for model, _, _ in rows(GUIDE.read_text(encoding="utf-8"))}
+    draw = random.Random(SEED)
+    others = sorted({_family(model) for model in timm.list_models()} - known)
+    found = []
+    for family in draw.sample(others, len(others)):
+        names = timm.list_models(module=family)
+        some = draw.sample(names, min(6, len(names)))
+        smallest = min(some, key=_parameters)
+        if (fitting := _fitted(smallest)) is not None and len(found) < MORE:
+            found.append(fitting)
+    return found
+
+
+def _family(model: str) -> str:
+    return timm.models.model_entrypoint(model).__module__.rpartition(".")[2]
+
+
+def _parameters(model: str) -> int:
+    with torch.device("meta"):
+        try:
+            return sum(p.numel() for p in timm.create_model(model).parameters())
+        except Exception:  # constructors that ask for values
+            return 2**40
+
+
+def _fitted(model: str) -> Row | None:
+    """With the smallest side that its constructor or its forward takes."""
+    for arguments in ({"img_size": side} for side in _SIDES):
+        try:
+            network = timm.create_model(model, **arguments).eval()
+            network(torch.zeros(1, 3, arguments["img_size"], arguments["img_size"]))
+            return model, arguments["img_size"], arguments
+        except Exception:
+            continue
+    for side in _SIDES:
+        try:
+            timm.create_model(model).eval()(torch.zeros(1, 3, side, side))
+            return model, side, {}
+        except Exception:
+            continue
+    return None
+
+
+def one(row: Row, seconds: int) -> dict[str, Any]:
+    """``check`` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.every_teacher", "--one", repr(row)]
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        lines = (done.stdout or done.stderr).strip().splitlines()
+        found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failure": lines[-1][:300]}
+    except subprocess.TimeoutExpired:
+        found = {"failure": f"not done in {seconds} s"}
+    return {"model": row[0], "pixels": row[1], **found, "seconds": round(time.monotonic() - begun)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--one", type=ast.literal_eval)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.one:
+        try:
+            print(json.dumps(check(*args.one)))
+        except DistilnasError as error:
+            sys.exit(str(error))
+        return
+    page = rows(GUIDE.read_text(encoding="utf-8"))
+    chosen = [row for row in page if row[0] in args.models] if args.models else [*page, *drawn()]
+    records = {record["model"]: record for record in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
+    for row in chosen:
+        records[row[0]] = one(row, args.seconds)
+        print(json.dumps(records[row[0]]), flush=True)
+        RESULTS.write_text("[\n" + ",\n".join(json.dumps(record) for record in records.values()) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()
