@@ -18,6 +18,7 @@ from distilnas.networks import load_student
 from distilnas.recipes.catalogue import run_recipe
 from distilnas.recipes.shrink.easy import budgets_of
 from distilnas.recipes.shrink.steps import _no_worse
+from distilnas.report.shrunk import read_shrunk
 from distilnas.runtime.progress import Event
 
 
@@ -67,6 +68,30 @@ def test_the_summary_has_curve_and_alternatives(run: Path) -> None:
     assert set(summary["student"]) >= {"top1", "top1_before_training", "macs", "params", "bytes", "budget"}
     assert summary["rating"]["num_rated"] > 0
     assert "Accuracy against budget" in (run / "report.html").read_text()
+
+
+def test_the_page_knows_what_both_answered(run: Path) -> None:
+    """Counted again from the stored answers: top-1 of both, the images that one of both alone gets right."""
+    summary, record = summary_of(run), read_shrunk(run)
+    (compared,) = record.compared.values()
+    teacher, student = record.answers, compared.answers
+    assert teacher is not None
+    right = [100 * float((one.found == one.labels).mean()) for one in (teacher, student)]
+    assert right == pytest.approx([summary["teacher"]["top1"], summary["student"]["top1"]])
+    apart = (teacher.found == teacher.labels) != (student.found == student.labels)
+    told = summary["student"]["difference"]
+    assert told["gained"] + told["lost"] == int(apart.sum())
+    assert len(compared.photos) == len(compared.pixels) == min(12, int(apart.sum()))
+    assert all((photo.teacher == photo.label) != (photo.student == photo.label) for photo in compared.photos)
+
+
+def test_other_budgets_were_solved(run: Path) -> None:
+    """Without a limit nothing is worse than the teacher, which is rated 0; every answer is within its costs."""
+    explored = read_shrunk(run).explored
+    assert explored is not None
+    assert min(row["rating"] for row in explored.students) <= 0
+    assert all(row[name] <= explored.teacher[name] for row in explored.students for name in explored.teacher)
+    assert all(next(iter(values)) == "100%" for values in explored.grid.values())
 
 
 def test_python_finds_what_is_finished(run: Path, photos: Path) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ from distilnas.runtime import ranks
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.seeds import derive_seed
-from distilnas.training import Loop, TrainingLog, accuracies, accuracy
+from distilnas.training import Loop, TrainingLog, accuracy, predictions, shares_right
 
 CHECKPOINT = "checkpoint.safetensors"
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -145,9 +146,17 @@ class Materials:
 
     def test(self, model: nn.Module, images: ImageSet, *, preprocessing: Preprocessing | None = None) -> dict[str, Any]:
         """Top-1 and top-5 in percent, the number of images, and the share in percent of their most frequent class."""
+        return self.answers(model, images, preprocessing=preprocessing)[1]
+
+    def answers(
+        self, model: nn.Module, images: ImageSet, *, preprocessing: Preprocessing | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """The class that a network takes each image for, (n,), and what ``test`` says."""
         batches = self.eval_batches(images, preprocessing=preprocessing)
-        top1, top5 = accuracies(self.device.module(model), batches, self.device, ks=(1, 5))
-        return {"top1": top1, "top5": top5, "images": len(images), "majority": majority(images)}
+        top, labels = predictions(self.device.module(model), batches, self.device, k=5)
+        top1, top5 = shares_right(top, labels, ks=(1, 5))
+        tested = {"top1": top1, "top5": top5, "images": len(images), "majority": majority(images)}
+        return top[:, 0].numpy(), tested
 
 
 def majority(images: ImageSet) -> float:

@@ -31,13 +31,15 @@ class Counted:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How an image becomes the network's input: square ``resolution``, per-channel ``mean`` and ``std``."""
+    """How an image becomes the network's input: square ``resolution``, per-channel ``mean`` and ``std``; ``own``: by a
+    transform of the user's, which this describes."""
 
     resolution: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
     crop_pct: float
+    own: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

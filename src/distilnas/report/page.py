@@ -22,6 +22,8 @@ _FILTERS = (
     wording.duration,
     wording.cost_name,
     wording.cost_amount,
+    wording.file_size,
+    wording.milliseconds,
 )
 
 

@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distilnas.records.files import read_part, read_text
 from distilnas.records.steps import Data, Number, Preprocessing, Summary, Teacher
+from distilnas.report.compared import Answers, Difference, has_answers, read_answers, read_photos
 from distilnas.report.read import read_seconds
 
 
@@ -80,6 +83,7 @@ class ShrunkNetwork:
     top1_before_training: float | None = None
     budget: dict[str, str | int] = field(default_factory=dict)
     as_rated: bool = True
+    difference: Difference | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
 
 
@@ -119,8 +123,41 @@ class ShrunkSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Photo:
+    """A test image that one of both alone gets right; classes by number."""
+
+    name: str
+    label: int
+    teacher: int
+    student: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """A student's ``answers`` and its ``photos`` with their ``pixels`` (n, side, side, 3) uint8."""
+
+    answers: Answers
+    photos: tuple[Photo, ...]
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explored:
+    """The content of ``explore.json``: budgets by measure and share, and every answer; see the step ``explore``."""
+
+    teacher: dict[str, Number]
+    grid: dict[str, dict[str, Number]]
+    units: tuple[str, ...]
+    students: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShrunkRecord:
-    """All that the page shows; None where a step has not finished."""
+    """All that the page shows; None where a step has not finished.
+
+    ``answers``: the teacher's. ``compared``: students' by their folder. ``sizes``: bytes of files, by their path in the
+    run.
+    """
 
     folder: Path
     config: str | None
@@ -129,6 +166,10 @@ class ShrunkRecord:
     found: ShrunkSummary | None
     summary: Summary | None
     seconds: dict[str, float]
+    answers: Answers | None = None
+    compared: dict[str, Compared] = field(default_factory=dict)
+    explored: Explored | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
     search: bool = True
 
     @property
@@ -137,9 +178,13 @@ class ShrunkRecord:
         return self.teacher.preprocessing if self.teacher else None
 
 
+_COMPARED = "students/*/compare/step.json"
+
+
 def read_shrunk(folder: Path) -> ShrunkRecord:
     """Read a shrinking run's folder, whatever of it is there."""
-    summary = folder / "summary.json"
+    summary, tested = folder / "summary.json", folder / "evaluate-teacher"
+    files = [*folder.glob("students/*/export/*"), *folder.glob("teacher/*.safetensors")]
     return ShrunkRecord(
         folder=folder,
         config=read_text(folder / "config.yaml"),
@@ -148,4 +193,13 @@ def read_shrunk(folder: Path) -> ShrunkRecord:
         found=read_part(summary, ShrunkSummary),
         summary=read_part(summary, Summary),
         seconds=read_part(summary, dict[str, float], "seconds") or read_seconds(folder),
+        answers=read_answers(tested) if has_answers(tested) else None,
+        compared={path.parent.parent.name: _compared(path.parent.parent) for path in folder.glob(_COMPARED)},
+        explored=read_part(folder / "explore" / "explore.json", Explored),
+        sizes={path.relative_to(folder).as_posix(): path.stat().st_size for path in files},
     )
+
+
+def _compared(student: Path) -> Compared:
+    photos = read_part(student / "compare" / "step.json", tuple[Photo, ...], "result", "photos") or ()
+    return Compared(answers=read_answers(student / "evaluate"), photos=photos, pixels=read_photos(student / "compare"))

@@ -9,12 +9,17 @@ from distilnas.report.page import Page, Tile
 from distilnas.report.palette import OTHERS, STUDENT, TEACHER, block_colour
 from distilnas.report.plotting import chosen_marker, new_figure
 from distilnas.report.shrunk import CurvePoint, ShrunkNetwork, ShrunkRecord, ShrunkSummary
+from distilnas.report.shrunk_answer import answer, explored, photos
 from distilnas.report.shrunk_latency import latency_figures
 
 _SECTIONS = {
+    "answer": "Answer",
     "students": "Students",
     "latency": "Latency",
     "curve": "Accuracy against budget",
+    "explorer": "Other budgets",
+    "photos": "Where they differ",
+    "use": "Use it",
     "data": "Data",
     "provenance": "Provenance",
 }
@@ -34,7 +39,7 @@ def shrunk_page(run: ShrunkRecord) -> Page:
         tiles=_tiles(found) if found else [],
         sections={name: title for name, title in _SECTIONS.items() if timed or name != "latency"},
         figures=figures | (latency_figures(found) if found and timed else {}),
-        content={"run": run},
+        content={"run": run, **answer(run), "shown": photos(run), "explored_json": explored(run)},
     )
 
 

@@ -54,6 +54,16 @@ def cost_amount(value: Number | None, cost: str) -> str:
     return amount(value, measure_info(cost).unit)
 
 
+def file_size(value: int | None) -> str:
+    """Bytes of a file for people; nothing where there is none."""
+    return "" if value is None else amount(value, "B")
+
+
+def milliseconds(value: float | None) -> str:
+    """Nothing where it was not measured."""
+    return "" if value is None else f"{value:.3g} ms"
+
+
 def sizes(network: Measured, costs: Iterable[str] | None = None) -> str:
     """``335 M MACs and 4.2 M parameters``: the ``costs``, or those that are always shown."""
     known = shown(network.costs) if costs is None else [cost for cost in costs if cost in network.costs]

@@ -1,7 +1,7 @@
 """Loop parts that every training shares."""
 
 from distilnas.training.classifier import ClassifierSettings, Task, train_classifier
-from distilnas.training.evaluate import accuracies, accuracy
+from distilnas.training.evaluate import accuracies, accuracy, predictions, shares_right
 from distilnas.training.loop import Loop, Trainable, TrainingLog
 from distilnas.training.network import Trained
 from distilnas.training.optim import OptimSettings
@@ -16,5 +16,7 @@ __all__ = [
     "TrainingLog",
     "accuracies",
     "accuracy",
+    "predictions",
+    "shares_right",
     "train_classifier",
 ]

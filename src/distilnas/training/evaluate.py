@@ -14,21 +14,34 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device:
     return accuracies(model, batches, device, ks=(1,))[0]
 
 
-@torch.no_grad()
 def accuracies(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, *, ks: tuple[int, ...]
 ) -> tuple[float, ...]:
     """Top-k accuracy for every k of ``ks``, as ``accuracy``, from one pass."""
-    right, total = [0] * len(ks), 0
+    top, labels = predictions(model, batches, device, k=max(ks))
+    return shares_right(top, labels, ks=ks)
+
+
+@torch.no_grad()
+def predictions(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: Device, *, k: int
+) -> tuple[Tensor, Tensor]:
+    """The ``k`` likeliest classes of every image (n, k), the first first, and the labels (n,), in eval mode."""
+    top, given = [torch.empty(0, k, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
     with evaluating(model):
         for images, labels in batches:
             with device.autocast():
                 logits = model(device.images(images))
-            top = logits.topk(min(max(ks), logits.shape[1])).indices.cpu()
-            hits = top == labels[:, None]
-            right = [before + int(hits[:, :k].sum()) for before, k in zip(right, ks, strict=True)]
-            total += len(labels)
-    return tuple(100 * hits / total if total else float("nan") for hits in right)
+            top.append(logits.topk(min(k, logits.shape[1])).indices.cpu())
+            given.append(labels)
+    first = 0 if len(top) == 1 else 1
+    return torch.cat(top[first:]), torch.cat(given)
+
+
+def shares_right(top: Tensor, labels: Tensor, *, ks: tuple[int, ...]) -> tuple[float, ...]:
+    """Top-k accuracy in percent of ``predictions`` for every k of ``ks``; NaN for no images."""
+    hits = top == labels[:, None]
+    return tuple(100 * int(hits[:, :k].sum()) / len(labels) if len(labels) else float("nan") for k in ks)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from distilnas.recipes.own import OwnImages, OwnTeacher, check_own, own_teacher
 from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.steps import LIBRARY, STEPS, BudgetSteps, ShrinkJob, budget_steps
+from distilnas.recipes.shrink.telling import paired
 from distilnas.recipes.shrink.timed import latency_summary
 from distilnas.recipes.students import check_images
 from distilnas.recipes.teaching import TEACHER, Teaching, taught, usual_classes
@@ -134,6 +135,7 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
         "top1": tested.result["top1"],
         "top5": tested.result["top5"],
         "top1_before_training": tested.result["top1_before_training"],
+        "difference": paired(job, steps.compare),
         **{name: chosen.result[name] for name in EXACT},
         "resolution": chosen.result["side"] or job.preprocessing.resolution,
         **_latency(chosen.result),

@@ -9,6 +9,7 @@ from distilnas.latency.settings import LatencySettings
 from distilnas.recipes.settings import DataSettings, ExportSettings, RuntimeSettings, TeacherSettings, plain
 from distilnas.recovery import RecoverySettings
 
+_MOST_EXPLORED = 30
 IDENTITY = ("recipe", "seed", "data", "teacher", "library")
 
 
@@ -44,16 +45,19 @@ class LibrarySettings:
 @dataclass(frozen=True, kw_only=True)
 class ChoiceSettings:
     """``assembled``: so many of the best solutions, of every kind first, are put together and measured before the long
-    step, and the best of them goes on. ``curve``: at so many budgets a student is measured before any training."""
+    step, and the best of them goes on. ``curve``: at so many budgets a student is measured before any training.
+    ``explorer``: so many budgets of every measure, in all combinations, are solved for the report; nothing is measured.
+    """
 
     assembled: int = 5
     curve: int = 8
+    explorer: int = 16
 
     def __post_init__(self) -> None:
-        if self.assembled < 1 or self.curve < 0:
+        if self.assembled < 1 or self.curve < 0 or not 0 <= self.explorer <= _MOST_EXPLORED:
             raise UsageError(
-                f"choice.assembled must be at least 1 and choice.curve not negative, got {self.assembled} and "
-                f"{self.curve}."
+                f"choice.assembled must be at least 1, choice.curve not negative and choice.explorer from 0 to "
+                f"{_MOST_EXPLORED}, got {self.assembled}, {self.curve} and {self.explorer}."
             )
 
 

@@ -30,9 +30,10 @@ from distilnas.recipes.settings import plain
 from distilnas.recipes.shrink import probes
 from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
 from distilnas.recipes.shrink.settings import ShrinkSettings
+from distilnas.recipes.shrink.telling import Compare, EvaluateParent, Explore, save_answers
 from distilnas.recipes.shrink.timed import MeasureLatency, kept_inside, latency_record
 from distilnas.recipes.students import DATA, Export, LeavesNetwork, beside
-from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, WEIGHTS, Teaching
+from distilnas.recipes.teaching import TEACHER, WEIGHTS, Teaching
 from distilnas.recovery import Lesson, recover
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_rng
@@ -277,12 +278,15 @@ class EvaluateStudent(Step[ShrinkJob, None]):
         return beside(self.of.place(job), self.name)
 
     def keys(self, job: ShrinkJob) -> dict[str, Any]:
-        return {"recover": job.key(self.of), "data": job.key(DATA)}
+        return {"recover": job.key(self.of), "data": job.key(DATA), "kept": "predictions"}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
         students = [read_student(job, job.do(step).folder) for step in (self.of.of, self.of)]
         test = job.get(DATA).test
-        before, after = (job.materials.test(one, test, preprocessing=_wants(job, one)) for one in students)
+        (_, before), (found, after) = (
+            job.materials.answers(one, test, preprocessing=_wants(job, one)) for one in students
+        )
+        save_answers(folder, found, test)
         return after | {"top1_before_training": before["top1"]}
 
     def shares(self, plan: ShrinkPlan) -> dict[str, float]:
@@ -364,6 +368,7 @@ class BudgetSteps:
     choose: Choose
     recover: Recover
     evaluate: EvaluateStudent
+    compare: Compare
     export: Export
 
 
@@ -374,17 +379,33 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
         chosen = Choose(budget=tuple(budget.items()))
         recovered = Recover(of=chosen)
         tested, exported = EvaluateStudent(of=recovered), Export(of=recovered, read=read_student)
-        found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, export=exported))
+        compared = Compare(of=tested, teacher=EVALUATE_TEACHER)
+        found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, compare=compared, export=exported))
     return found
 
 
-LIBRARY, CURVE = MakeLibrary(), Curve()
+LIBRARY, CURVE, EVALUATE_TEACHER = MakeLibrary(), Curve(), EvaluateParent()
 LATENCIES = MeasureLatency(of=LIBRARY)
+EXPLORE = Explore(of=LIBRARY, timed=LATENCIES)
 CHOICES = OfEveryBudget(name="choose")
 RECOVERIES = OfEveryBudget(name="recover")
 TESTS = OfEveryBudget(name="evaluate")
+COMPARISONS = OfEveryBudget(name="compare")
 EXPORTS = OfEveryBudget(name="export")
-STEPS = (DATA, TEACHER, LIBRARY, LATENCIES, CHOICES, CURVE, RECOVERIES, TESTS, EVALUATE_TEACHER, EXPORTS)
+STEPS = (
+    DATA,
+    TEACHER,
+    LIBRARY,
+    LATENCIES,
+    CHOICES,
+    CURVE,
+    EXPLORE,
+    RECOVERIES,
+    TESTS,
+    EVALUATE_TEACHER,
+    COMPARISONS,
+    EXPORTS,
+)
 
 
 def calibration_batches(job: ShrinkJob, images: int | None = None) -> list[Tensor]:
