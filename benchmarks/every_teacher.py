@@ -28,9 +28,9 @@ from distilnas.export.onnx import export_onnx
 from distilnas.networks import load_student, save_student
 from distilnas.solve import Limit
 from distilnas.surgery.assemble import assemble
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of, run
 from distilnas.surgery.choose import best_choices
-from distilnas.surgery.library import build_library
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.surgery.students import parent_of, student_net
 from distilnas.teachers.units import propose_units

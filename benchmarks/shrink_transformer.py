@@ -31,11 +31,12 @@ from distilnas.recovery import Lesson, RecoverySettings, recover
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import SilentProgress
 from distilnas.solve import Limit
+from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of
 from distilnas.surgery.choose import Assembled, best_choices, choose, different_choices, measure
 from distilnas.surgery.cut import cut
 from distilnas.surgery.groups import InnerGroup
-from distilnas.surgery.library import Library, build_library
+from distilnas.surgery.library import Library
 from distilnas.surgery.students import parent_of, student_net
 from distilnas.tables.measures import EXACT
 from distilnas.teachers.units import propose_units
