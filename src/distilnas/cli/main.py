@@ -13,7 +13,7 @@ import traceback
 import typer
 from rich.text import Text
 
-from distilnas.cli import bench, check, config, doctor, latency, plan, profile, rank, run, shrink, steps, zoo
+from distilnas.cli import bench, check, config, doctor, latency, plan, profile, push, rank, run, shrink, steps, zoo
 from distilnas.cli.console import error_console
 from distilnas.cli.stopping import Interrupted, check_address_space, interrupted_text, memory_text, signals_caught
 from distilnas.errors import DistilnasError, UsageError
@@ -39,6 +39,7 @@ app.command("plan")(plan.plan)
 app.command("rank")(rank.rank)
 app.command("bench")(bench.bench)
 app.command("check")(check.check)
+app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(latency.app, name="latency")

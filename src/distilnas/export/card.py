@@ -1,0 +1,60 @@
+"""A student's page for a model hub: what it is, what it was measured at, how to run it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+_USE = """```python
+import json, numpy, onnxruntime
+from PIL import Image, ImageOps
+
+config = json.load(open("student.json"))
+wants = config["preprocessing"]
+side, scaled = wants["resolution"], int(wants["resolution"] / wants["crop_pct"])
+image = ImageOps.fit(Image.open("photo.jpg").convert("RGB"), (scaled, scaled))
+edge = (scaled - side) // 2
+pixels = numpy.asarray(image.crop((edge, edge, edge + side, edge + side))) / 255
+pixels = ((pixels - wants["mean"]) / wants["std"]).transpose(2, 0, 1)
+session = onnxruntime.InferenceSession("model.onnx")
+(logits,) = session.run(None, {"images": pixels[None].astype("float32")})
+print(config["classes"][logits[0].argmax()])
+```"""
+
+
+def model_card(name: str, config: Mapping[str, Any], summary: Mapping[str, Any], student: Mapping[str, Any]) -> str:
+    """Markdown with the hub's header. ``config``: ``student.json``; ``summary``: of the run, and of that the
+    ``student``, both empty where they are not known."""
+    parent = (config.get("parent") or {}).get("model") or summary.get("teacher", {}).get("name")
+    tags = ["image-classification", "distilnas", "onnx"]
+    head = {"library_name": "distilnas", "pipeline_tag": "image-classification", "tags": tags}
+    wants = config["preprocessing"]
+    prepared = wants.get("own") or f"mean {wants.get('mean')}, std {wants.get('std')}"
+    lines = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {name}",
+        f"A student of distilnas{', made of its parent with its weights' if 'parent' in config else ''}.",
+        "## What it is",
+        f"- parent: {parent or 'a network of its own'}; the parent's licence holds for this student too",
+        f"- images: {wants['resolution']} pixels, {prepared}",
+        f"- classes: {', '.join(map(str, config.get('classes') or [])) or config['num_classes']}",
+        *([_measured(summary, student)] if student else []),
+        "## Use\nNeeds numpy, Pillow and onnxruntime only.\n\n" + _USE,
+        "As a torch module: `from distilnas.networks import load_student; model = load_student(folder)`.",
+        "## Limits\nMeasured on one set of test images and one seed. Other cameras, places and classes are not known "
+        "to work: check on your own images before use.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _measured(summary: Mapping[str, Any], student: Mapping[str, Any]) -> str:
+    """A table of parent and student."""
+    rows = {"parent": summary.get("teacher") or {}, "student": student}
+    head = "## Measured\n\n| | test top-1 | MACs | parameters | bytes |\n|---|---|---|---|---|"
+    return "\n".join([head, *(_row(name, row) for name, row in rows.items() if row)])
+
+
+def _row(name: str, row: Mapping[str, Any]) -> str:
+    top1 = "" if row.get("top1") is None else f"{row['top1']:.2f} %"
+    costs = ["" if row.get(cost) is None else f"{row[cost]:,}" for cost in ("macs", "params", "bytes")]
+    return f"| {name} | {' | '.join([top1, *costs])} |"
