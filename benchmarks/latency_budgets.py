@@ -1,7 +1,9 @@
 """Whether a latency as a budget is kept: budgets spread over a teacher's time, each winner measured anew.
 
 ``python -m benchmarks.latency_budgets [--teachers tf_efficientnet_lite0:48,mobilenetv2_100:64,resnet18:64]
-[--budgets 20] [--out benchmarks/results/latency.json]``: teachers are timm's with random weights, as latency does not
+[--budgets 20] [--table-seconds 10] [--out benchmarks/results/latency.json]``
+
+Teachers are timm's with random weights, as latency does not
 depend on them, their libraries made from random images. For each budget, from 20 to 90 % of the teacher's latency, the
 loop of the recipe ``shrink`` finds the best by rating inside; then student and teacher are measured again in fresh
 processes. Judged by the ratio to the teacher in the same turns. The record has, by budget: the first estimate and its
@@ -23,7 +25,7 @@ from distilnas.errors import InfeasibleError
 from distilnas.latency import LatencySettings, Timing, measure
 from distilnas.latency.design import design_of, whole_piece
 from distilnas.latency.keep import LATENCY, keep
-from distilnas.latency.table import LatencyTable, measure_table
+from distilnas.latency.table import TABLE_SECONDS, LatencyTable, measure_table
 from distilnas.solve import Limit
 from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of
@@ -58,8 +60,8 @@ def budgets_kept(
     """One record a budget."""
     trunks = library.trunks(EXACT, {LATENCY: table})
     rows = []
-    for share in np.linspace(0.2, 0.9, budgets):
-        limit = Limit(cost=LATENCY, max=float(share) * table.teacher.median)
+    for share in np.linspace(0.2, 0.9, budgets).tolist():
+        limit = Limit(cost=LATENCY, max=share * table.teacher.median)
         start = time.perf_counter()
         try:
             kept = keep(
@@ -70,18 +72,18 @@ def budgets_kept(
                 lambda some: ratios(library, list(some), settings),
             )
         except InfeasibleError as error:
-            rows.append({"share": float(share), "infeasible": str(error)})
+            rows.append({"share": share, "infeasible": str(error)})
             continue
         best, first = kept.inside[0], kept.tried[0]
         seconds = time.perf_counter() - start
         (fresh,) = ratios(library, [best.chosen], settings)
         row = {
-            "share": float(share),
+            "share": share,
             "first_estimate_ms": first.estimate_ms,
             "first_error": first.estimate_ms / (first.ratio.median * table.teacher.median) - 1,
             "ratio": [best.ratio.median, best.ratio.low, best.ratio.high],
             "fresh": [fresh.median, fresh.low, fresh.high],
-            "used": fresh.median / float(share),
+            "used": fresh.median / share,
             "kept": fresh.median <= share,
             "macs": int(best.chosen.solution.costs["macs"]),
             "rounds": kept.rounds,
@@ -96,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--teachers", default=TEACHERS)
     parser.add_argument("--budgets", type=int, default=20)
+    parser.add_argument("--table-seconds", type=float, default=TABLE_SECONDS)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/latency.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -104,7 +107,7 @@ def main() -> None:
         name, size = teacher.split(":")
         library = library_of(name, int(size))
         start = time.perf_counter()
-        table = measure_table(library, design_of(library), settings)
+        table = measure_table(library, design_of(library), settings, seconds=args.table_seconds)
         record = {
             "teacher": teacher,
             "candidates": sum(len(part.options) for parts in library.parts for part in parts),

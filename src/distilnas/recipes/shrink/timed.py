@@ -154,4 +154,4 @@ def latency_summary(record: Mapping[str, Any], limit_ms: float) -> dict[str, Any
     """What ``summary.json`` says of the device."""
     told = ("runtime", "version", "device", "processor", "threads", "batch", "measured_here")
     named = (*told, "error", "doubt", "wholes", "candidates")
-    return {**{name: record[name] for name in named}, "limit_ms": limit_ms}
+    return {**{name: record[name] for name in named if name in record}, "limit_ms": limit_ms}
