@@ -8,6 +8,7 @@ import torch
 from small import SIZE, SMALL, chain, images, teacher
 
 from distilnas.costing.counters import count, count_params
+from distilnas.errors import UsageError
 from distilnas.export.onnx import export_onnx
 from distilnas.networks import load_student, save_student
 from distilnas.networks.plan import Constant
@@ -19,6 +20,7 @@ from distilnas.surgery.grafts import cut_unit
 from distilnas.surgery.library import Choice
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.surgery.students import parent_of, student_net
+from distilnas.teachers import create_teacher
 
 VIT, SWIN, BEIT = SMALL
 CALIBRATION = [images(24, seed=seed) for seed in (1, 2)]
@@ -180,3 +182,18 @@ def test_heads_go_as_whole_elements(library):
     assert attention.options == (3, 2, 0)
     assert [graft.kept.tolist() for graft in attention.grafts][1] == []
     assert np.all(np.diff([graft.error for graft in attention.grafts]) > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        (VIT, {"embed_dim": 50}, "divisible by num_heads"),
+        (VIT, {"img_size": 32}, "img_size"),
+        (VIT, {"dynamic_img_size": True}, "without dynamic_img_size"),
+        (SWIN, {"img_size": 60}, "img_size"),
+    ],
+)
+def test_a_transformer_of_other_sizes_is_refused_in_one_line(name, arguments, message):
+    with pytest.raises(UsageError, match=message) as refused:
+        chain(create_teacher(name, num_classes=5, pretrained=False, model_kwargs={**SMALL[name], **arguments}))
+    assert "\n" not in str(refused.value)

@@ -31,9 +31,12 @@ def trace(model: nn.Module, paths: Sequence[str], image_shape: tuple[int, int, i
         graph = _Tracer(paths).trace(model, concrete_args=_defaults(model.forward))
     except Exception as error:  # stand-ins run through the network's own code: anything may be raised
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        remedy = "Cut it elsewhere (teacher.partition), or choose another."
+        if any(getattr(part, "dynamic_img_size", False) for part in model.modules()):
+            remedy = "Build it for one size: teacher.model_kwargs={img_size: ...} without dynamic_img_size."
         raise UsageError(
             f"a network is cut into modules by tracing its forward, but that of {type(model).__name__} is no fixed "
-            f"graph around {', '.join(paths)}: {reason}. Cut it elsewhere (teacher.partition), or choose another."
+            f"graph around {', '.join(paths)}: {reason}. {remedy}"
         ) from error
     if image_shape is not None and any(_passing(graph, path) for path in paths):
         settle_sizes(model, graph, image_shape)

@@ -17,6 +17,8 @@ from distilnas.surgery.groups import Branch, InnerGroup, Slice
 
 _LAYERS = (nn.Linear, nn.Conv2d)
 _CLOSE = 1e-4
+_LITTLE = 1e-3  # of what the whole unit's outputs are apart
+_SAME = 1e-6  # batch norms round places otherwise
 
 
 @torch.no_grad()
@@ -48,7 +50,7 @@ class _Look:
         self._calls: dict[str, int] = {}
         self._order: list[str] = []
         handles = [module.register_forward_pre_hook(partial(self._count, path)) for path, module in _named(unit)]
-        unit(x)
+        self._spread = _spread(unit(x))
         for handle in handles:
             handle.remove()
 
@@ -76,13 +78,18 @@ class _Look:
         for path in around:
             silent.get_submodule(path).register_forward_hook(partial(_note_shape, seen, path))
         output = silent(self._x)
-        if torch.allclose(output[0], output[1]) or (self._droppable and _adds_nothing(output, self._x)):
+        if _spread(output) <= _LITTLE * self._spread or (self._droppable and _adds_nothing(output, self._x)):
             return None
         return next((Branch(path=path, shape=shape) for path in around if (shape := seen.get(path))), None)
 
     def _count(self, path: str, *_: Any) -> None:
         self._calls[path] = self._calls.get(path, 0) + 1
         self._order.append(path)
+
+
+def _spread(output: Tensor) -> float:
+    """How far the outputs of two images are apart."""
+    return float((output[0] - output[1]).norm())
 
 
 def _named(unit: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -137,6 +144,6 @@ def _constant_shape(given: Tensor, output: Tensor) -> tuple[int, ...] | None:
         return None
     for axis in dict.fromkeys((output.ndim - 1, 1)):
         places = output.transpose(0, axis).flatten(1)
-        if torch.equal(places, places[:, :1].expand_as(places)):
+        if torch.allclose(places, places[:, :1].expand_as(places), rtol=_SAME, atol=_SAME):
             return (output.shape[axis], *(1,) * (output.ndim - 1 - axis))
     return None
