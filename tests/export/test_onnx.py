@@ -30,7 +30,8 @@ def model():
 @pytest.mark.parametrize("number", [1, 5])
 def test_batch_sizes_never_seen_give_the_same_logits(model, tmp_path, number):
     before = copy.deepcopy(model.state_dict())
-    report = export_onnx(model, tmp_path / "m.onnx", torch.rand(number, 3, 16, 16))
+    told = {"classes": '["cat", "dog"]'}
+    report = export_onnx(model, tmp_path / "m.onnx", torch.rand(number, 3, 16, 16), metadata=told)
     assert report.checked_images == number
     assert report.batch_sizes == {1: (1,), 5: (1, 2, 5)}[number]
     assert report.relative_difference < 1e-4
@@ -38,6 +39,7 @@ def test_batch_sizes_never_seen_give_the_same_logits(model, tmp_path, number):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].name == "images"
+    assert session.get_modelmeta().custom_metadata_map == told
     reference = copy.deepcopy(model).eval()
     for size in (1, 2, 3, 9):
         images = torch.rand(size, 3, 16, 16)

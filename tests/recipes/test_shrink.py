@@ -58,6 +58,9 @@ def test_the_exported_files_agree(run: Path) -> None:
     (logits,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
         assert np.abs(logits - network(images).numpy()).max() < 1e-4
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["preprocessing"]) == network.student_config["preprocessing"]
+    assert json.loads(told["classes"]) == network.student_config["classes"]
 
 
 def test_the_summary_has_curve_and_alternatives(run: Path) -> None:

@@ -4,8 +4,10 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx
 import onnxruntime
@@ -31,19 +33,22 @@ class OnnxReport:
     opset: int
 
 
-def export_onnx(model: nn.Module, path: Path, images: Tensor, *, opset: int = 18) -> OnnxReport:
+def export_onnx(
+    model: nn.Module, path: Path, images: Tensor, *, opset: int = 18, metadata: Mapping[str, str] = MappingProxyType({})
+) -> OnnxReport:
     """Write ``model`` (input ``images``, output ``logits``, batch axis dynamic), checked on ``images`` (B, C, H, W).
 
     The model is exported in eval mode, from a copy on the CPU. Raises ``DistilnasError`` when onnxruntime's logits
     differ by more than 1e-3 of the largest logit (or are not numbers); no file is written then.
 
-    ``opset``: of ``OPSETS``; a lower one is for runtimes that do not know the newest operators.
+    ``opset``: of ``OPSETS``; a lower one is for runtimes that do not know the newest operators. ``metadata``: texts by
+    name that the file carries (``session.get_modelmeta().custom_metadata_map``).
     """
     if opset not in OPSETS:
         raise UsageError(f"an ONNX opset is from {OPSETS[0]} to {OPSETS[-1]}, got {opset}.")
     model = copy.deepcopy(model).eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     images = images.cpu()
-    data = _to_onnx(model, images, opset)
+    data = _to_onnx(model, images, opset, metadata)
     sizes = tuple(sorted({1, max(1, len(images) // 2), len(images)}))
     difference, largest = _compare(model, data, images, sizes)
     relative = difference / max(largest, 1e-12)
@@ -75,7 +80,7 @@ def _compare(model: nn.Module, data: bytes, images: Tensor, sizes: tuple[int, ..
     return float(torch.stack(differences).max()), float(torch.stack(logits).max())
 
 
-def _to_onnx(model: nn.Module, images: Tensor, opset: int) -> bytes:
+def _to_onnx(model: nn.Module, images: Tensor, opset: int, metadata: Mapping[str, str]) -> bytes:
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -85,10 +90,12 @@ def _to_onnx(model: nn.Module, images: Tensor, opset: int) -> bytes:
             data = _by_graph(model, images, opset) if opset >= _FIRST_OF_GRAPHS else _by_trace(model, images, opset)
     finally:
         log.setLevel(level)
-    found = next(o.version for o in onnx.load_from_string(data).opset_import if not o.domain)
+    proto = onnx.load_from_string(data)
+    found = next(o.version for o in proto.opset_import if not o.domain)
     if found != opset:
         raise DistilnasError(f"PyTorch wrote opset {found} in place of {opset}; choose another export.opset.")
-    return data
+    onnx.helper.set_model_props(proto, dict(metadata))
+    return proto.SerializeToString()
 
 
 def _by_graph(model: nn.Module, images: Tensor, opset: int) -> bytes:

@@ -3,6 +3,7 @@
 Where a network comes from is the matter of an earlier step, or of whoever has drawn it.
 """
 
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -214,13 +215,21 @@ class Export(Step[AnyJob, None]):
         wants = replace(job.preprocessing, resolution=student.student_config["preprocessing"]["resolution"])
         images, _ = next(iter(job.materials.eval_batches(job.get(DATA).validation, preprocessing=wants)))
         asked, splits = job.settings.export, job.get(DATA)
-        report = asdict(export_onnx(student, folder / ONNX, images[:32], opset=asked.opset))
+        told = _metadata(student.student_config)
+        report = asdict(export_onnx(student, folder / ONNX, images[:32], opset=asked.opset, metadata=told))
         return report | ({"int8": quantised(job, folder, splits.train, splits.validation, wants)} if asked.int8 else {})
 
     def probe(self, plan: AnyPlan) -> StepForecast:
         """Disk only: how long the ONNX export takes is not forecast."""
         model, note = self.of.network(plan), "seconds to a minute, not forecast"
         return StepForecast(name=self.name, disk_mb=weights_mb(model) + onnx_mb(model), note=note)
+
+
+def _metadata(config: Mapping[str, Any]) -> dict[str, str]:
+    """What an ONNX file says of itself, of a student's description; lists and mappings as JSON."""
+    told = {name: json.dumps(config[name]) for name in ("classes", "preprocessing") if name in config}
+    parent = (config.get("parent") or {}).get("model")
+    return told | {"architecture": config["architecture_text"]} | ({"parent": parent} if parent else {})
 
 
 def beside(place: str, name: str) -> str:
