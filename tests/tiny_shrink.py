@@ -17,7 +17,7 @@ CONFIG: dict[str, Any] = {
         "fit": {"epochs": 1, "batch_size": 24},
     },
     "budgets": [{"macs": "70%"}],
-    "library": {"ratios": [0.5, 0.25], "images": 24, "rating_images": 16},
+    "library": {"ratios": [0.5, 0.25], "linear": True, "images": 24, "rating_images": 16},
     "choice": {"assembled": 2, "curve": 2, "explorer": 4},
     "recovery": {"epochs": 1, "batch_size": 24, "rates": [0.001]},
     "runtime": {"accelerator": "cpu", "threads": 1},

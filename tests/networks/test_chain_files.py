@@ -75,7 +75,7 @@ def test_a_parent_of_ones_own_is_saved_and_said_to_be_not_rebuildable(tmp_path: 
     own = Parent(model=None, num_classes=3, image_shape=(3, 64, 64), borders=small.RESNET.borders)
     model = small.model_of(small.RESNET)
     folder = saved(tmp_path, ChainNet.kept(own, model), parent=model)
-    with pytest.raises(UsageError, match="a network of your own: use the ONNX file"):
+    with pytest.raises(UsageError, match=r"a network of your own: give it \(load_student"):
         load_student(folder)
 
 

@@ -118,12 +118,16 @@ def _row(library: Library, one: Chosen) -> dict[str, Any]:
     return {**told, **costs, "kept": list(_shares(library, one))}
 
 
-def _shares(library: Library, one: Chosen) -> Iterator[float | None]:
-    """Of each unit the share of its inner channels that is kept; None where it is left out."""
+def _shares(library: Library, one: Chosen) -> Iterator[float | str | None]:
+    """Of each unit the share of its inner channels that is kept, or the text of a new module; None where it is left
+    out."""
     kept = [*one.choice.kept, *[None] * (len(library.units) - len(one.choice.kept))]
     for numbers, parts in zip(kept, library.parts, strict=True):
         whole = sum(part.options[0] for part in parts)
-        yield None if numbers is None else round(sum(numbers) / whole, 3) if whole and numbers else 1.0
+        if numbers is None or isinstance(numbers, str):
+            yield numbers
+        else:
+            yield round(sum(numbers) / whole, 3) if whole else 1.0
 
 
 def save_answers(folder: Path, found: np.ndarray, images: ImageSet) -> None:
