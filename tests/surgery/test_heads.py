@@ -156,7 +156,7 @@ def test_what_stays_makes_up_for_a_branch_that_is_gone(library):
         assert (repaired(x) - wanted).square().mean() < 0.9 * (raw(x) - wanted).square().mean()
 
 
-@pytest.mark.parametrize("name", [VIT, SWIN])
+@pytest.mark.parametrize("name", [VIT, pytest.param(SWIN, marks=pytest.mark.slow)])
 def test_a_stored_student_is_built_again_from_its_parent_s_name(name, tmp_path: Path):
     units = chain(lively(name))
     library = build_library(units, CALIBRATION, HELD_OUT, ratios=(1.0, 0.5))
