@@ -25,9 +25,9 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.rivals import free_units, least_cut, thin
 from distilnas.costing import count, count_params
 from distilnas.data import Preprocessing, eval_transform, make_loader
-from distilnas.networks.plan import Skip
 from distilnas.recipes.frame import Job
 from distilnas.recipes.shrink.easy import shrink_settings
 from distilnas.recipes.shrink.recipe import open_shrink, run_shrink
@@ -40,7 +40,6 @@ from distilnas.runtime.progress import SilentProgress
 from distilnas.runtime.store import Run
 from distilnas.solve.problem import Position
 from distilnas.surgery.assemble import assemble
-from distilnas.surgery.cut import cut
 from distilnas.surgery.exits import new_head
 from distilnas.surgery.library import Trunk, choice_in
 from distilnas.surgery.students import parent_of, student_net
@@ -49,6 +48,7 @@ from distilnas.training import accuracies
 RESULTS = Path(__file__).parent / "results" / "head_to_head"
 RATES = (3e-4, 1e-3, 3e-3)
 _TUNING = 0.25  # of the length
+_STEPS = 512  # of the share that is cut
 _AIM, _LEAST = 0.96, 0.92  # of the limit, of networks drawn at random
 
 
@@ -106,63 +106,28 @@ Arm = Callable[[World, int], Rival]
 
 
 def most(limit: int, build: Callable[[float], nn.Module], world: World) -> nn.Module:
-    """The largest of ``build(share to cut)`` within the limit, by bisection."""
-    low, high = 0.0, 1.0
-    found = None
-    for _ in range(9):
-        middle = (low + high) / 2
-        model = build(middle)
-        if world.macs(model) <= limit:
-            found, high = model, middle
-        else:
-            low = middle
-    if found is None:
-        raise ValueError("nothing keeps the limit")
-    return found
-
-
-def thin(world: World, share: float, without: frozenset[int] = frozenset()) -> nn.Module:
-    """All inner channels of all units fewer by ``share``, least magnitude of what writes them first, nothing repaired;
-    units ``without`` left out."""
-    modules: list[nn.Module] = []
-    for i, unit in enumerate(world.shelf.library.units):
-        if i in without:
-            modules.append(Skip())
-            continue
-        module = unit.copy()
-        for group in unit.groups:
-            step = max(1, 8 // group.width)
-            number = max(step, step * round((1 - share) * group.elements / step))
-            if number < group.elements:
-                cut(module, group, np.sort(np.argsort(-_magnitude(module, group))[:number]))
-        modules.append(module)
-    return world.student(modules)
-
-
-def _magnitude(module: nn.Module, group: Any) -> np.ndarray:
-    writer = next(part for part in group.made if part.path == group.name)
-    weight = module.get_submodule(writer.path).weight.detach().flatten(1).abs().sum(1).cpu().numpy()
-    return weight[writer.index].sum(1)
+    """The largest of ``build(share to cut)`` within the limit."""
+    return least_cut(build, lambda model: world.macs(model) <= limit, _STEPS)
 
 
 def uniform_inner(world: World, limit: int) -> Rival:
     """Every unit's inner channels by one share, least magnitude first."""
-    return Rival(model=most(limit, lambda share: thin(world, share), world), preprocessing=world.pre)
+    return Rival(
+        model=most(limit, lambda share: world.student(thin(world.shelf.library, share)), world), preprocessing=world.pre
+    )
 
 
 def depth_cut(world: World, limit: int) -> Rival:
     """In each block the last units left out, as few as keep the limit; where all are too few, inner channels too."""
-    units = world.shelf.library.units
-    blocks: dict[int, list[int]] = {}
-    for i, unit in enumerate(units):
-        if unit.droppable:
-            blocks.setdefault(unit.block, []).append(i)
-    for number in range(1, max(map(len, blocks.values())) + 1):
-        out = frozenset(i for free in blocks.values() for i in free[-number:])
-        model = thin(world, 0.0, out)
+    library = world.shelf.library
+    free = free_units(library)
+    for number in range(1, max(map(len, free)) + 1):
+        out = frozenset(i for block in free for i in block[-number:])
+        model = world.student(thin(library, 0.0, out))
         if world.macs(model) <= limit:
             return Rival(model=model, preprocessing=world.pre)
-    return Rival(model=most(limit, lambda share: thin(world, share, out), world), preprocessing=world.pre)
+    model = most(limit, lambda share: world.student(thin(library, share, out)), world)
+    return Rival(model=model, preprocessing=world.pre)
 
 
 def truncation(world: World, limit: int) -> Rival:
@@ -382,18 +347,22 @@ def ours(settings: ShrinkSettings, folder: Path, results: Path, shares: Sequence
         _write(results / f"ours-{share:g}-{settings.seed}.json", record)
 
 
-def main() -> None:
+def arguments(*, epochs: float) -> argparse.ArgumentParser:
+    """What every study of a finished run is told."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("name")
-    parser.add_argument("data")
-    parser.add_argument("model")
-    parser.add_argument("weights")
+    for name in ("name", "data", "model", "weights"):
+        parser.add_argument(name)
     parser.add_argument("--resolution", type=int, default=48)
+    parser.add_argument("--epochs", type=float, default=epochs)
+    parser.add_argument("--work", type=Path, required=True)
+    return parser
+
+
+def main() -> None:
+    parser = arguments(epochs=4)
     parser.add_argument("--shares", default="60,42,25")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--epochs", type=float, default=4)
-    parser.add_argument("--work", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     shares = [float(share) for share in args.shares.split(",")]

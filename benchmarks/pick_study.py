@@ -7,7 +7,6 @@ Writes benchmarks/results/picks/NAME.json: a row a student, and Kendall's tau of
 training with the test accuracy afterwards, with intervals over the students.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.head_to_head import Rival, World, finished_run, open_world, tilted, train
+from benchmarks.head_to_head import Rival, World, arguments, finished_run, open_world, tilted, train
 from distilnas.ranking import correlate, intervals
 from distilnas.recipes.shrink.steps import calibration_batches, rating_batches
 from distilnas.recovery import RecoverySettings
@@ -59,15 +58,8 @@ def row(world: World, kind: str, chosen: Chosen, epochs: float, folder: Path) ->
 
 def main() -> None:
     """One study."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("name")
-    parser.add_argument("data")
-    parser.add_argument("model")
-    parser.add_argument("weights")
-    parser.add_argument("--resolution", type=int, default=48)
+    parser = arguments(epochs=2)
     parser.add_argument("--share", type=float, default=25)
-    parser.add_argument("--epochs", type=float, default=2)
-    parser.add_argument("--work", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     settings, folder = finished_run(args, seed=0, shares=[args.share])

@@ -17,10 +17,10 @@ import torch
 
 from distilnas.data import ImageSet, Preprocessing, eval_transform, make_loader, make_splits, read_image_data
 from distilnas.solve import Limit
+from distilnas.surgery.alternatives import on_paper
 from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of
 from distilnas.surgery.choose import best_choices, choose, different_choices, measure
-from distilnas.surgery.library import MEASURES
 from distilnas.teachers import create_teacher
 from distilnas.teachers.units import propose_units
 
@@ -70,7 +70,9 @@ def main() -> None:
         library = build_library(units, calibration, held_out, dtype=torch.bfloat16)
     with clock("costs"):
         trunks = library.trunks()
-    total = {name: sum(m(unit.module, unit.in_shape) for unit in units) for name, m in MEASURES.items()}
+    whole = on_paper(trunks[0], library.whole())
+    assert whole is not None
+    total = {name: int(value) for name, value in whole.solution.costs.items()}
     teacher = measure(library, [unit.module for unit in units], test, truth)
     print(json.dumps({"teacher": teacher.top1, **total, "students": sum(t.problem.num_architectures for t in trunks)}))
     for share in map(float, args.macs.split(",")):

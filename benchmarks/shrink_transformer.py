@@ -12,8 +12,6 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +21,25 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from benchmarks.rivals import free_units, least_cut, thin
 from benchmarks.transformer_teacher import ARGUMENTS, MODEL
 from distilnas.costing.measures import MEASURES, Part
 from distilnas.data import ImageSet, Preprocessing, eval_transform, make_loader, make_splits, read_image_data
-from distilnas.networks.plan import Skip
 from distilnas.recovery import Lesson, RecoverySettings, recover
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import SilentProgress
 from distilnas.solve import Limit
+from distilnas.surgery.alternatives import on_paper
 from distilnas.surgery.build import build_library
 from distilnas.surgery.chain import chain_of, ends_of
 from distilnas.surgery.choose import Assembled, best_choices, choose, different_choices, measure
-from distilnas.surgery.cut import cut
-from distilnas.surgery.groups import InnerGroup
 from distilnas.surgery.library import Library
 from distilnas.surgery.students import parent_of, student_net
-from distilnas.tables.measures import EXACT
 from distilnas.teachers.units import propose_units
 
 ARMS = ("ours", "depth", "width")
 SIDE, RATE = 32, 1e-3
+_STEPS = 100  # of the share that is cut
 PRE = Preprocessing(resolution=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3)
 Row = dict[str, Any]
 
@@ -67,7 +64,9 @@ def main() -> None:
     units = chain_of(model, ends_of(propose_units(model, SIDE)), (3, SIDE, SIDE))
     library = build_library(units, calibration, held_out)
     trunks = library.trunks()
-    whole = {name: int(sum(block.cells[0].costs[name][0][0] for block in trunks[0].problem.blocks)) for name in EXACT}
+    teacher = on_paper(trunks[0], library.whole())
+    assert teacher is not None
+    whole = {name: int(value) for name, value in teacher.solution.costs.items()}
     students = json.loads(args.out.read_text())["students"] if args.out.exists() else []
     record: Row = {
         "seconds_library": round(time.process_time() - begun, 1),
@@ -87,7 +86,7 @@ def main() -> None:
                 modules = best.modules
                 row |= {"kept": best.chosen.choice.kept, "seconds": seconds, "held_out": best.measured.top1}
             else:
-                modules = depth(library, limit) if name == "depth" else most(limit, partial(thin, library), library)
+                modules = depth(library, limit) if name == "depth" else thinner(library, limit)
             row |= {"macs": macs_of(library, modules), "before": measure(library, modules, test, truth).top1}
             student = student_net(parent_of(units, (3, SIDE, SIDE), model=MODEL, num_classes=10), modules)
             begun = time.process_time()
@@ -123,48 +122,25 @@ def macs_of(library: Library, modules: list[nn.Module]) -> int:
     return int(sum(MEASURES["macs"](Part(module, unit.in_shape)) for module, unit in pairs))
 
 
-def thin(library: Library, share: float, without: frozenset[int] = frozenset()) -> list[nn.Module]:
-    """All groups of all units but those ``without`` fewer by ``share``, least magnitude of what writes them first."""
-    modules: list[nn.Module] = []
-    for i, unit in enumerate(library.units):
-        module = Skip() if i in without else unit.copy()
-        for group in () if i in without else unit.groups:
-            number = max(1, round((1 - share) * group.elements))
-            if number < group.elements and group.made:
-                cut(module, group, np.sort(np.argsort(-magnitude(module, group))[:number]))
-        modules.append(module)
-    return modules
-
-
-def magnitude(module: nn.Module, group: InnerGroup) -> np.ndarray:
-    """(elements,)"""
-    writer = next(part for part in group.made if part.path == group.name)
-    rows = module.get_submodule(writer.path).weight.detach().flatten(1).abs().sum(1)  # type: ignore[union-attr,operator]
-    return rows.numpy()[writer.index].sum(1)
-
-
-def most(limit: int, build: Callable[[float], list[nn.Module]], library: Library) -> list[nn.Module]:
-    """The largest of ``build(share to cut)`` within the limit."""
-    return next(
-        modules for share in np.linspace(0, 1, 101) if macs_of(library, modules := build(float(share))) <= limit
+def thinner(library: Library, limit: int, out: frozenset[int] = frozenset()) -> list[nn.Module]:
+    """Heads and hidden units fewer by the least share that keeps the limit, without the units ``out``."""
+    return least_cut(
+        lambda share: thin(library, share, out, multiple=1),
+        lambda modules: macs_of(library, modules) <= limit,
+        _STEPS,
     )
 
 
 def depth(library: Library, limit: int) -> list[nn.Module]:
     """Layers left out one by one, the last of each block in turn, while more than the limit is left; then ``thin``."""
-    blocks: dict[int, list[int]] = {}
-    for i, unit in enumerate(library.units):
-        if unit.droppable:
-            blocks.setdefault(unit.block, []).append(i)
-    turns = [
-        i for one in itertools.zip_longest(*(reversed(free) for free in blocks.values())) for i in one if i is not None
-    ]
+    free = [reversed(block) for block in free_units(library)]
+    turns = [i for one in itertools.zip_longest(*free) for i in one if i is not None]
     out: frozenset[int] = frozenset()
     for i in turns:
         if macs_of(library, thin(library, 0.0, out | {i})) < limit:
             break
         out |= {i}
-    return most(limit, lambda share: thin(library, share, out), library)
+    return thinner(library, limit, out)
 
 
 def recovery(
