@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--resolution", type=int, default=48)
+    parser.add_argument("--linear", action="store_true", help="linear maps among the candidates")
     parser.add_argument("--imagenet", action="store_true")
     parser.add_argument("--macs", default="60,42,25")
     parser.add_argument("--calibration", type=int, default=1500)
@@ -67,7 +68,7 @@ def main() -> None:
     with clock("units"):
         units = chain_of(model, ends_of(propose_units(model, args.resolution)), (3, args.resolution, args.resolution))
     with clock("library"):
-        library = build_library(units, calibration, held_out, dtype=torch.bfloat16)
+        library = build_library(units, calibration, held_out, linear=args.linear, dtype=torch.bfloat16)
     with clock("costs"):
         trunks = library.trunks()
     whole = on_paper(trunks[0], library.whole())

@@ -62,7 +62,7 @@ def main() -> None:
     test, truth = tensors(splits.test)
     begun = time.process_time()
     units = chain_of(model, ends_of(propose_units(model, SIDE)), (3, SIDE, SIDE))
-    library = build_library(units, calibration, held_out)
+    library = build_library(units, calibration, held_out, linear=True)
     trunks = library.trunks()
     teacher = on_paper(trunks[0], library.whole())
     assert teacher is not None

@@ -18,7 +18,9 @@ from distilnas.tables.files import read_arrays, write_arrays
 @pytest.fixture(scope="module")
 def library():
     batches = [images(12, seed=seed) for seed in (1, 2)]
-    return build_library(chain(teacher("mobilenetv2_035")), batches, [images(4), images(4, seed=3)], ratios=(1.0, 0.5))
+    return build_library(
+        chain(teacher("mobilenetv2_035")), batches, [images(4), images(4, seed=3)], ratios=(1.0, 0.5), linear=True
+    )
 
 
 def test_a_stored_library_makes_the_same_students(library, tmp_path):

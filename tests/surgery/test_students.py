@@ -17,7 +17,7 @@ NAME, SIDE = "mobilenetv2_035", 48
 @pytest.fixture(scope="module")
 def library():
     batches = [images(12, seed=seed) for seed in (1, 2)]
-    return build_library(chain(teacher(NAME)), batches, [images(4), images(4, seed=3)], ratios=(1.0, 0.5))
+    return build_library(chain(teacher(NAME)), batches, [images(4), images(4, seed=3)], ratios=(1.0, 0.5), linear=True)
 
 
 def smaller(library, early):

@@ -29,7 +29,7 @@ def build_library(
     *,
     ratios: Sequence[float] = RATIOS,
     dtype: torch.dtype = torch.float32,
-    linear: bool = True,
+    linear: bool = False,
     limit_bytes: int = 2**30,
     progress: Progress | None = None,
 ) -> Library:
