@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 
 import numpy as np
 import pytest
@@ -89,12 +88,10 @@ def test_two_names_of_one_network_are_refused_and_spellings_are_brought_together
     assert names.spell_as(columns, known).rows == {"00000001": {"score": 1}, "00000002": {"score": 2}}
 
 
-def test_all_rating_sums_of_nas_bench_macro_quickly():
-    """Against sums by digits; 6,561 networks in well under a second."""
+def test_all_rating_sums_of_nas_bench_macro():
+    """Against sums by digits; all 6,561 networks."""
     table = random_ratings(MACRO)
-    start = time.process_time()
     found = rating_sums(table, list(NetworkNames(MACRO).choices(NAMES).values()))
-    assert time.process_time() - start < 1
     first, second, third = (block[0].mean for block in table.body)
     expected = [
         first[int(n[0]), int(n[1])] + second[tuple(map(int, n[2:5]))] + third[tuple(map(int, n[5:]))] for n in NAMES

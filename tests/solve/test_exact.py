@@ -1,6 +1,5 @@
 """`solve` against listing all architectures, against HiGHS, and at the size of DNA's search."""
 
-import time
 
 import numpy as np
 import pytest
@@ -61,13 +60,11 @@ def test_equals_highs_on_middle_sizes(seed):
 
 
 @pytest.mark.parametrize("levels", [None, 100])
-def test_dna_size_is_proved_quickly(levels):
+def test_dna_size_is_proved(levels):
     problem = dna_problem(0, cells=3, depth=5, levels=levels)
     free = solve(problem)[0]
     limits = [Limit(cost=c, max=int(free.costs[c] * 0.7)) for c in ("macs", "params")]
-    start = time.perf_counter()
     solutions = solve(problem, limits, k=5)
-    assert time.perf_counter() - start < 20  # about 0.2 s on a free core
     assert all(s.optimal and s.bound == s.rating for s in solutions)
     assert len({s.positions for s in solutions}) == 5
     assert [s.rating for s in solutions] == sorted(s.rating for s in solutions)

@@ -3,8 +3,6 @@
 Widths follow EfficientNet's compound scaling: B0's times the width factor, rounded to multiples of 8, never below 90 %.
 """
 
-import time
-
 import pytest
 import timm
 import torch
@@ -42,8 +40,7 @@ def test_the_largest_has_the_widths_that_the_paper_gives() -> None:
     assert [scaled(width, FACTORS[7]) for width in B0] == [48, 80, 160, 224, 384, 640]
 
 
-def test_the_largest_at_its_own_size_takes_seconds_and_no_weights() -> None:
+def test_the_largest_at_its_own_size_takes_no_weights() -> None:
     model = empty("tf_efficientnet_b7")
-    started = time.process_time()
     assert propose(model, 600).taps[-1].height == 19
-    assert time.process_time() - started < 20  # about 1; computing it took some 40
+    assert all(value.is_meta for value in model.state_dict().values())
