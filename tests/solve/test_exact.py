@@ -1,6 +1,5 @@
 """`solve` against listing all architectures, against HiGHS, and at the size of DNA's search."""
 
-
 import numpy as np
 import pytest
 from brute_force import architectures, best, random_limits, random_problem
