@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from distilnas.networks import ChainNet
 from distilnas.networks.layouts import Layout
+from distilnas.networks.new_parts import LinearMap
 from distilnas.networks.parent import Border, Parent
-from distilnas.networks.parts import LinearMap
 from distilnas.networks.plan import Skip
 
 RESNET = Parent(

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from distilnas.errors import UsageError
 from distilnas.networks.layouts import Layout
-from distilnas.networks.parts import LinearMap, PooledClassifier, build_part, write_part
+from distilnas.networks.new_parts import LinearMap, PooledClassifier
+from distilnas.networks.parts import build_part, write_part
 from distilnas.networks.plan import Skip
 
 GRID = (5, 4)

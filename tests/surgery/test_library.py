@@ -9,7 +9,7 @@ from small import chain, images, teacher, with_twins
 
 from distilnas.costing.counters import count, count_params
 from distilnas.errors import InfeasibleError
-from distilnas.networks.parts import LinearMap
+from distilnas.networks.new_parts import LinearMap
 from distilnas.networks.plan import Skip
 from distilnas.solve import Limit
 from distilnas.solve.problem import Position

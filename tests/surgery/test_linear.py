@@ -9,7 +9,7 @@ from distilnas.errors import UsageError
 from distilnas.networks.layouts import Layout
 from distilnas.networks.parent import Border
 from distilnas.surgery.chain import Unit
-from distilnas.surgery.linear import fit_linear, new_linear
+from distilnas.surgery.linear import fit_part, new_linear
 
 Shape = tuple[int, ...]
 
@@ -65,7 +65,7 @@ def samples(batches: int, images: int) -> tuple[list[Tensor], list[Tensor]]:
 
 def test_the_map_is_the_least_squares_of_outputs_on_means_of_inputs() -> None:
     inputs, outputs = samples(batches=4, images=20)
-    module = fit_linear(new_linear(unit((4, 6, 6), (5, 3, 3))), inputs, outputs)
+    module = fit_part(new_linear(unit((4, 6, 6), (5, 3, 3))), inputs, outputs)
     pooled = nn.functional.avg_pool2d(torch.cat(inputs), 2).permute(0, 2, 3, 1).reshape(-1, 4).double().numpy()
     targets = torch.cat(outputs).permute(0, 2, 3, 1).reshape(-1, 5).double().numpy()
     expected, *_ = np.linalg.lstsq(np.column_stack([pooled, np.ones(len(pooled))]), targets, rcond=None)
@@ -77,5 +77,5 @@ def test_the_map_is_the_least_squares_of_outputs_on_means_of_inputs() -> None:
 def test_of_two_images_the_map_stays_finite() -> None:
     torch.manual_seed(0)
     inputs, outputs = ([torch.randn(1, 16, 2, 2) for _ in range(2)] for _ in range(2))
-    module = fit_linear(new_linear(unit((16, 2, 2), (16, 2, 2))), inputs, outputs)
+    module = fit_part(new_linear(unit((16, 2, 2), (16, 2, 2))), inputs, outputs)
     assert module.map.weight.isfinite().all()

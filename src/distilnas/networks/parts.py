@@ -9,80 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
+from torch import fx, nn
 
 from distilnas.errors import UsageError, nearest
 from distilnas.networks.layouts import Layout
+from distilnas.networks.new_parts import LinearMap, NewCell, PooledClassifier
 from distilnas.networks.plan import Plan, Skip, apply_plan, plan_of
-
-
-class LinearMap(nn.Module):
-    """One linear map of the channels at every place, after average pooling by ``stride``: the cheapest block.
-
-    (B, ..., in) -> (B, ..., out) in ``layout``; prefix tokens are mapped like the others. Of tokens, ``grid`` is the
-    input's (height, width). A last window that is not full is averaged over what it has, so that sizes are rounded up.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        stride: int = 1,
-        layout: Layout | None = None,
-        grid: tuple[int, int] = (1, 1),
-    ) -> None:
-        super().__init__()
-        sizes = (in_channels, out_channels, stride, *grid)
-        if len(sizes) != 5 or not all(type(size) is int and size > 0 for size in sizes):
-            raise UsageError(f"a linear part has positive whole channels, stride and grid, got {sizes}.")
-        self.layout, self.grid, self.stride = layout or Layout(), grid, stride
-        if self.layout.kind == "nchw":
-            self.map: nn.Conv2d | nn.Linear = nn.Conv2d(in_channels, out_channels, 1)
-        else:
-            self.map = nn.Linear(in_channels, out_channels)
-        self.in_channels, self.out_channels = in_channels, out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        return self.map(self.pooled(x))
-
-    def pooled(self, x: Tensor) -> Tensor:
-        """What the map reads: ``x`` averaged over places, in its layout."""
-        if self.stride == 1:
-            return x
-        if self.layout.kind == "nchw":
-            return self._pool(x)
-        if self.layout.kind == "nhwc":
-            return self._pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        prefix = x[:, : self.layout.prefix]
-        grid = self._pool(x[:, self.layout.prefix :].transpose(1, 2).unflatten(2, self.grid))
-        return torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
-
-    def _pool(self, x: Tensor) -> Tensor:
-        return functional.avg_pool2d(x, self.stride, ceil_mode=True, count_include_pad=False)
-
-
-class PooledClassifier(nn.Module):
-    """A new head: the average over all places, prefix tokens left out, and one linear layer."""
-
-    def __init__(self, in_channels: int, num_classes: int, *, layout: Layout | None = None) -> None:
-        super().__init__()
-        if not all(type(size) is int and size > 0 for size in (in_channels, num_classes)):
-            raise UsageError(f"a classifier has positive whole sizes, got {in_channels} and {num_classes}.")
-        self.layout = layout or Layout()
-        self.fc = nn.Linear(in_channels, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, num_classes) logits of what the last part gives out."""
-        return self.fc(self.pooled(x))
-
-    def pooled(self, x: Tensor) -> Tensor:
-        """(B, in_channels)"""
-        if self.layout.kind == "tokens":
-            return x[:, self.layout.prefix :].mean(1)
-        return x.mean((2, 3) if self.layout.kind == "nchw" else (1, 2))
+from distilnas.space import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +83,17 @@ def _build_linear(data: Mapping[str, Any], _parents: nn.Module) -> nn.Module:
         return LinearMap(data["in_channels"], data["out_channels"], stride=data["stride"], layout=layout, grid=grid)
 
 
+def _write_cell(module: nn.Module, _parents: nn.Module) -> dict[str, Any]:
+    assert isinstance(module, NewCell)
+    return {"cell": str(module.cell), "in_channels": module.in_channels, "out_channels": module.out_channels}
+
+
+def _build_cell(data: Mapping[str, Any], _parents: nn.Module) -> nn.Module:
+    cell = Cell.parse(data["cell"])
+    with torch.device("meta"):
+        return NewCell(cell, data["in_channels"], data["out_channels"])
+
+
 def _write_pooled(module: nn.Module, _parents: nn.Module) -> dict[str, Any]:
     assert isinstance(module, PooledClassifier)
     sizes = {"in_channels": module.fc.in_features, "num_classes": module.fc.out_features}
@@ -177,6 +121,12 @@ PARTS: dict[str, PartKind] = {
         write=_write_linear,
         build=_build_linear,
         word=lambda _data: "linear",
+    ),
+    "cell": PartKind(
+        owns=lambda module: isinstance(module, NewCell),
+        write=_write_cell,
+        build=_build_cell,
+        word=lambda _data: "cell",
     ),
     "skip": PartKind(
         owns=lambda module: isinstance(module, Skip | nn.Identity),

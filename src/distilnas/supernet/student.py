@@ -123,11 +123,11 @@ def _fill(model: StudentNet, supernet: Supernet, choice: Choice, firsts: Sequenc
     """Load all layers' weights into the student's."""
     stages: list[Any] = list(model.blocks)
     stem: Any = supernet.blocks[0].entry
-    _load(model.conv_stem, stem[0])
-    _load(model.bn1, stem[1])
+    load_layer(model.conv_stem, stem[0])
+    load_layer(model.bn1, stem[1])
     if len(stages) > len(firsts) + 1:
         for mine, theirs in zip(stages.pop(0), stem[2:], strict=True):
-            _load(mine, theirs)
+            load_layer(mine, theirs)
     for b, stage in enumerate(stages):
         block: Any = supernet.blocks[b]
         layers = [options[op] for options, op in zip(block.cells[choice[b].cell].layers, choice[b].path, strict=True)]
@@ -139,11 +139,12 @@ def _fill(model: StudentNet, supernet: Supernet, choice: Choice, firsts: Sequenc
             adapter.weight.copy_(firsts[b - 1].matrix[:, :, None, None])
             adapter.bias.copy_(firsts[b - 1].shift)
         for mine, theirs in zip(own, layers, strict=True):
-            _load(mine, theirs)
+            load_layer(mine, theirs)
 
 
-def _load(mine: nn.Module, theirs: nn.Module) -> None:
-    """All weights but running statistics; none where the shapes are others, which only dropped maps leave."""
+def load_layer(mine: nn.Module, theirs: nn.Module) -> None:
+    """Give ``mine`` all weights of ``theirs`` but running statistics; none where the shapes are others, which only
+    dropped maps leave."""
     state, own = theirs.state_dict(), mine.state_dict()
     if all(key in own and own[key].shape == value.shape for key, value in state.items()):
         mine.load_state_dict(state, strict=False)
@@ -156,7 +157,14 @@ def settle(model: StudentNet, batches: Batches) -> None:
     features = [images for images, _ in batches()]
     stages: Any = model.blocks
     head = nn.Sequential(model.conv_head, model.bn2)
-    for part in (nn.Sequential(model.conv_stem, model.bn1), *(layer for stage in stages for layer in stage), head):
+    stem = nn.Sequential(model.conv_stem, model.bn1)
+    measure_norms([stem, *(layer for stage in stages for layer in stage), head], features)
+
+
+@torch.no_grad()
+def measure_norms(parts: Sequence[nn.Module], features: Sequence[Tensor]) -> None:
+    """The same for ``parts`` in a row, in eval mode, the first of which reads ``features`` batch by batch."""
+    for part in parts:
         for norm in part.modules():
             if isinstance(norm, nn.BatchNorm2d):
                 _measure(norm, part, features)
@@ -165,7 +173,9 @@ def settle(model: StudentNet, batches: Batches) -> None:
 
 def _measure(norm: nn.BatchNorm2d, part: nn.Module, features: Sequence[Tensor]) -> None:
     """Mean and variance over all that enters ``norm`` when ``features`` pass ``part``."""
-    sums, number = [torch.zeros(norm.num_features, dtype=torch.float64) for _ in range(2)], 0
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    sums, number = [torch.zeros_like(norm.running_mean, dtype=torch.float64) for _ in range(2)], 0
 
     def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         nonlocal number
@@ -179,8 +189,6 @@ def _measure(norm: nn.BatchNorm2d, part: nn.Module, features: Sequence[Tensor]) 
         part(x)
     handle.remove()
     mean = sums[0] / number
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
     norm.running_mean.copy_(mean)
     norm.running_var.copy_((sums[1] / number - mean.square()).clamp(min=0))
 

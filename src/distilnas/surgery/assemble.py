@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distilnas.networks.parts import LinearMap
+from distilnas.networks.new_parts import MappedPart
 from distilnas.networks.plan import Skip
+from distilnas.supernet.student import measure_norms
 from distilnas.surgery.chain import Unit, run
 from distilnas.surgery.exits import fit_head
 from distilnas.surgery.grafts import Cuttable, cut_unit, kept_rows
 from distilnas.surgery.library import Choice, Library, Place
-from distilnas.surgery.linear import fit_linear
+from distilnas.surgery.linear import fit_part
 from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, num_columns, rows_of, thinned
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
 from distilnas.surgery.sides import resized
@@ -89,11 +90,12 @@ def assemble(
 def _replacement(library: Library, place: Place, taught: list[Tensor], own: list[Tensor] | None) -> nn.Module:
     """The library's module; fitted anew to what the teacher's units make of ``taught``, where ``own`` differs."""
     module = copy.deepcopy(library.replacements[place].module)
-    assert isinstance(module, LinearMap)
+    assert isinstance(module, MappedPart)
     if own is None:
         return module
     units = [unit.module for unit in library.units[place.first : place.last + 1]]
-    return fit_linear(module, own, [run(units, x) for x in taught])
+    measure_norms(module.layers_before(), own)
+    return fit_part(module, own, [run(units, x) for x in taught])
 
 
 def affordable(library: Library, batches: Sequence[Tensor], limit_bytes: int) -> list[Tensor]:

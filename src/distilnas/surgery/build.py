@@ -3,18 +3,19 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from distilnas.networks.parts import LinearMap, PooledClassifier
+from distilnas.networks.new_parts import MappedPart, PooledClassifier
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.surgery.chain import Unit, run
 from distilnas.surgery.exits import fit_head, new_head
 from distilnas.surgery.grafts import Cuttable, cut_unit, make_grafts, worth_cutting
 from distilnas.surgery.library import Library, Place, Replacement
-from distilnas.surgery.linear import LINEAR, LinearFit, fit_bytes, linear_spans, new_linear
+from distilnas.surgery.linear import LINEAR, PartFit, fit_bytes, linear_spans, new_linear
 from distilnas.surgery.moments import moment_bytes, take_moments
 from distilnas.surgery.rate import Trial, rate
 
@@ -30,20 +31,23 @@ def build_library(
     ratios: Sequence[float] = RATIOS,
     dtype: torch.dtype = torch.float32,
     linear: bool = False,
+    cells: Mapping[Place, MappedPart] = MappingProxyType({}),
     limit_bytes: int = 2**30,
     progress: Progress | None = None,
 ) -> Library:
     """Everything that ``units`` can become, from batches of images (B, C, H, W) as the teacher wants them, unlabelled.
 
     ``calibration``: what closed forms are computed from; ``rating``: other images, on which every candidate is
-    rated alone, in ``dtype``. ``linear``: whether linear maps may take the place of units. ``limit_bytes`` bounds the
-    second moments that are held at a time. The same input gives the same bits.
+    rated alone, in ``dtype``. ``linear``: whether linear maps may take the place of units. ``cells``: trained modules
+    in the place of units, whose maps are fitted here. ``limit_bytes`` bounds the second moments that are held at a
+    time. The same input gives the same bits.
     """
     progress = progress or SilentProgress()
     if len(calibration) == 1:  # one half judges what the other one says
         calibration = calibration[0].chunk(2)
     parts = _parts(units, calibration, ratios, limit_bytes, progress)
-    heads, new = _new_parts(units, calibration, linear_spans(units) if linear else (), limit_bytes)
+    maps = {Place(*span, LINEAR): new_linear(units[span[0]], units[span[1]]) for span in linear_spans(units) if linear}
+    heads, new = _new_parts(units, calibration, {**maps, **cells}, limit_bytes)
     trials, keys = _trials(units, parts, heads, new)
     rated = dict(zip(keys, rate(units, trials, rating, dtype=dtype, progress=progress), strict=True))
     widths = tuple(
@@ -102,23 +106,22 @@ def _within(items: Sequence[Item], size: Callable[[Item], int], limit: int) -> l
 
 @torch.no_grad()
 def _new_parts(
-    units: Sequence[Unit], calibration: Sequence[Tensor], spans: Sequence[tuple[int, int]], limit_bytes: int
-) -> tuple[dict[int, PooledClassifier], dict[Place, LinearMap]]:
-    """Early ends behind the last unit of each block but the first and the last two, and a linear map for each of
-    ``spans``, all fitted to what the teacher does; as many maps in a pass over the images as the limit allows."""
+    units: Sequence[Unit], calibration: Sequence[Tensor], new: Mapping[Place, MappedPart], limit_bytes: int
+) -> tuple[dict[int, PooledClassifier], dict[Place, MappedPart]]:
+    """Early ends behind the last unit of each block but the first and the last two, and the ``new`` parts, all fitted
+    to what the teacher does; as many maps in a pass over the images as the limit allows."""
     blocks = [unit.block for unit in units]
     ends = [i for i in range(1, len(units) - 1) if blocks[i] != blocks[i + 1] and blocks[0] < blocks[i] < blocks[-2]]
     pooled: dict[int, list[Tensor]] = {i: [] for i in ends}
-    maps = {span: new_linear(units[span[0]], units[span[1]]) for span in spans}
     logits: list[Tensor] = []
-    for turn in _within(list(maps), lambda span: fit_bytes(maps[span]), limit_bytes):
+    for turn in _within(list(new), lambda place: fit_bytes(new[place]), limit_bytes):
         first_pass = not logits
-        fits = {span: LinearFit(maps[span], sum(map(len, calibration))) for span in turn}
+        fits = {place: PartFit(new[place], sum(map(len, calibration))) for place in turn}
         for images in calibration:
             for i, held, x in _features(units, images):
-                for (first, last), fit in fits.items():
-                    if last == i:
-                        fit.add(held[first], x)
+                for place, fit in fits.items():
+                    if place.last == i:
+                        fit.add(held[place.first], x)
                 if first_pass and i in pooled:
                     pooled[i].append(new_head(units[i], 1).pooled(x))
             if first_pass:
@@ -126,7 +129,7 @@ def _new_parts(
         for fit in fits.values():
             fit.fitted()
     heads = {i: fit_head(new_head(units[i], logits[0].shape[1]), pooled[i], logits) for i in ends}
-    return heads, {Place(*span, LINEAR): module.to(calibration[0].device) for span, module in maps.items()}
+    return heads, {place: module.to(calibration[0].device) for place, module in new.items()}
 
 
 def _features(units: Sequence[Unit], images: Tensor) -> Iterator[tuple[int, dict[int, Tensor], Tensor]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from distilnas.networks.parts import PooledClassifier
+from distilnas.networks.new_parts import PooledClassifier
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.moments import MomentSum
 from distilnas.surgery.refit import fit_held_out, set_map

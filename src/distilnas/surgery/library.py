@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from distilnas.costing.measures import EXACT, MEASURES, Part
-from distilnas.networks.parts import PooledClassifier
+from distilnas.networks.new_parts import PooledClassifier
 from distilnas.solve import BlockCandidates, CellCandidates, SearchProblem
 from distilnas.solve.problem import Position
 from distilnas.surgery.chain import Unit

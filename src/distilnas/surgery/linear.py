@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distilnas.errors import UsageError
-from distilnas.networks.parts import LinearMap
+from distilnas.networks.new_parts import LinearMap, MappedPart
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.moments import PER_COLUMN, MomentSum, columns_of, moment_bytes, rows_of, thinned
 from distilnas.surgery.refit import fit_held_out, matrix_of, set_map
@@ -47,10 +47,11 @@ def new_linear(first: Unit, last: Unit | None = None) -> LinearMap:
     return module.requires_grad_(False).eval()
 
 
-class LinearFit:
-    """Least squares of units' outputs on their inputs, batch by batch; one half of the batches judges the other."""
+class PartFit:
+    """Least squares of units' outputs on what a new part's map reads, batch by batch; one half of the batches judges
+    the other."""
 
-    def __init__(self, module: LinearMap, images: int) -> None:
+    def __init__(self, module: MappedPart, images: int) -> None:
         """``images``: so many come in all; of each only some places are used where that is enough."""
         rows, columns = matrix_of(module.map).shape
         self._module = module
@@ -61,11 +62,11 @@ class LinearFit:
     def add(self, given: Tensor, target: Tensor) -> None:
         """Take in what the units read and write, (B, ...) in their own layout."""
         layer = self._module.map
-        samples, targets = columns_of(layer, self._module.pooled(given)), rows_of(layer, target)
+        samples, targets = columns_of(layer, self._module.read(given)), rows_of(layer, target)
         some = thinned(len(samples), max(1, round(self._most * len(given))))
         next(self._turns).add(samples[some], targets[some])
 
-    def fitted(self) -> LinearMap:
+    def fitted(self) -> MappedPart:
         """The module with its new map; the ridge is towards its present one, and grows where images are few."""
         halves = [(half.moment(), half.cross()) for half in self._halves if half.samples]
         set_map(self._module.map, fit_held_out(halves, matrix_of(self._module.map)))
@@ -73,15 +74,15 @@ class LinearFit:
 
 
 @torch.no_grad()
-def fit_linear(module: LinearMap, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> LinearMap:
-    """``module`` with the least squares of units' ``outputs`` on their ``inputs``, both batch by batch, raw layout."""
-    fit = LinearFit(module, sum(map(len, inputs)))
+def fit_part(module: MappedPart, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> MappedPart:
+    """``module`` with its map fitted so that ``inputs`` give units' ``outputs``, both batch by batch, raw layout."""
+    fit = PartFit(module, sum(map(len, inputs)))
     for given, target in zip(inputs, outputs, strict=True):
         fit.add(given, target)
     return fit.fitted().to(inputs[0].device)
 
 
-def fit_bytes(module: LinearMap) -> int:
+def fit_bytes(module: MappedPart) -> int:
     """What summing up for a fit takes: for each half of the images the inputs' moments and the outputs' products."""
     rows, columns = matrix_of(module.map).shape
     return 2 * (moment_bytes(module.map) + 8 * rows * (columns + 1))

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from distilnas.errors import UsageError
+from distilnas.surgery.cells import new_cell
 from distilnas.surgery.chain import Unit
 from distilnas.surgery.exits import new_head
 from distilnas.surgery.grafts import Cuttable, Graft
 from distilnas.surgery.groups import InnerGroup
 from distilnas.surgery.library import Library, Place, Replacement
-from distilnas.surgery.linear import new_linear
+from distilnas.surgery.linear import LINEAR, new_linear
 from distilnas.surgery.rate import Rating
 from distilnas.surgery.refit import Fit
 from distilnas.tables.files import read_arrays, write_arrays
@@ -78,7 +79,8 @@ def _library(arrays: _Arrays, meta: Mapping[str, Any], units: Sequence[Unit]) ->
         heads[i] = _filled(head, arrays, f"head/{i}/")
     replacements = {}
     for n, (first, last, text) in enumerate(meta["replacements"]):
-        module = _filled(new_linear(units[first], units[last]), arrays, f"new/{n}/module/")
+        ends = units[first], units[last]
+        module = _filled(new_linear(*ends) if text == LINEAR else new_cell(text, *ends), arrays, f"new/{n}/module/")
         replacements[Place(first, last, text)] = Replacement(module=module, rating=_rating(arrays, f"new/{n}"))
     return Library(
         units=tuple(units),

@@ -35,16 +35,24 @@ from distilnas.teachers import TeacherBlocks
 _DRAWS = 1000
 
 
-def distillation(plan: Plan[Settings, Any], made: StandIn[Supernet], teacher: TeacherBlocks) -> StepForecast:
-    """The training of the supernet, which was ``made`` for it."""
-    bench, distill, images = plan.bench, plan.settings.distill, plan.images.count("train")
+def distillation(
+    plan: Plan[Any, Any],
+    distill: DistillSettings,
+    made: StandIn[Supernet],
+    teacher: TeacherBlocks,
+    *,
+    name: str,
+    key: str,
+) -> StepForecast:
+    """The training of the supernet, which was ``made`` for it, in the step ``name``; ``key``: its settings."""
+    bench, images = plan.bench, plan.images.count("train")
     size = min(distill.batch_size, images)
     passes = max(1, size // (distill.micro_batch or size))
     measure = distill_steps(
         made.artefact, teacher, distill, device=bench.device, meter=bench.meter, seed=plan.settings.seed
     )
-    probed = bench.measure("distill", measure, -(-size // passes))
-    bench.advise("distill", probed, distill.batch_size)
+    probed = bench.measure(name, measure, -(-size // passes))
+    bench.advise(key, probed, distill.batch_size)
     indices = distill.block_indices(len(made.artefact.blocks))
     epochs = len(stages(distill.order, indices)) * distill.epochs
     steps = images // size
@@ -52,7 +60,7 @@ def distillation(plan: Plan[Settings, Any], made: StandIn[Supernet], teacher: Te
     compute = epochs * steps * passes * probed.seconds()
     trained = nn.ModuleList(made.artefact.blocks[i] for i in indices)
     return StepForecast(
-        name="distill",
+        name=name,
         works=(
             Work(compute=compute, load=load, fixed=start + probed.start, parallel=True),
             Work(fixed=made.seconds),

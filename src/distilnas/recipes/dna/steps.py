@@ -7,18 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from safetensors.torch import load_file, save
-
 from distilnas.checksums import read_record
 from distilnas.costing import cost_table
-from distilnas.files import read_json, write_bytes, write_json
-from distilnas.methods.dna import RateSettings, distill, hold, measure_additivity, rate
+from distilnas.files import read_json, write_json
+from distilnas.methods.dna import DistillSettings, RateSettings, hold, measure_additivity, rate
 from distilnas.networks import save_student
 from distilnas.recipes import doubts, verbs
 from distilnas.recipes.budgets import limits_of
+from distilnas.recipes.distilling import TrainSupernet
 from distilnas.recipes.dna import probes
 from distilnas.recipes.frame import Job, Several, Step
-from distilnas.recipes.materials import Batches, finish_training
+from distilnas.recipes.materials import Batches
 from distilnas.recipes.planning.bench import Plan
 from distilnas.recipes.planning.disk import table_mb
 from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work
@@ -37,11 +36,10 @@ from distilnas.recipes.spaces import resolve_space
 from distilnas.recipes.students import DATA, Evaluate, Export, Retrain
 from distilnas.recipes.teaching import EVALUATE_TEACHER, TEACHER, Teaching
 from distilnas.records.files import to_json
-from distilnas.runtime.seeds import derive_seed
 from distilnas.runtime.store import StepRecord
 from distilnas.solve import Limit
 from distilnas.space import Architecture, Choice, SearchSpace
-from distilnas.supernet import Supernet, assemble, build_supernet
+from distilnas.supernet import assemble
 from distilnas.tables import CostTable, RatingTable
 from distilnas.tables.csv import write_ratings_csv
 
@@ -81,44 +79,21 @@ class Space(Step[DnaJob, SearchSpace]):
         return StepForecast(name=self.name, works=(Work(fixed=plan.made(self).seconds),))
 
 
-class Distill(Step[DnaJob, Supernet]):
-    """Train the supernet block by block under the teacher."""
+class Distill(TrainSupernet):
+    """Train the supernet of the run's space."""
 
-    name, verb, together = "distill", verbs.DISTILL, True
+    verb = verbs.DISTILL
 
     def keys(self, job: DnaJob) -> dict[str, Any]:
         return {"teacher": job.key(TEACHER), "space": job.key(SPACE), "distill": plain(job.settings.distill)}
 
-    def work(self, job: DnaJob, folder: Path) -> dict[str, Any]:
-        supernet, settings = self._new(job), job.settings.distill
-        loop = job.materials.loop(folder, job.get(DATA).train, settings, name="distill")
-        log = distill(supernet, job.get(TEACHER), settings, loop, device=job.device, seed=job.settings.seed)
-        tensors = {key: value.detach().cpu().contiguous() for key, value in supernet.state_dict().items()}
-        write_bytes(folder / "supernet.safetensors", save(tensors))
-        result = {"adapters": supernet.adapters, "losses": log.epochs[-1] if log.epochs else {}}
-        return result | finish_training(folder, log)
+    def settings(self, job: DnaJob | DnaPlan) -> DistillSettings:
+        """See ``TrainSupernet``."""
+        return job.settings.distill
 
-    def load(self, job: DnaJob) -> Supernet:
-        folder, supernet = job.do(self).folder, self._new(job)
-        supernet.load_state_dict(load_file(folder / "supernet.safetensors"))
-        return supernet
-
-    def stand_in(self, plan: DnaPlan) -> StandIn[Supernet]:
-        self._new(plan)  # the first pays for what is imported and initialised once
-        supernet, seconds = plan.timed(partial(self._new, plan))
-        return StandIn(artefact=supernet, seconds=seconds)
-
-    def shares(self, plan: DnaPlan) -> dict[str, float]:
-        return {self.name: 6}
-
-    def probe(self, plan: DnaPlan) -> StepForecast:
-        return probes.distillation(plan, plan.made(self), plan.get(TEACHER))
-
-    def _new(self, job: DnaJob | DnaPlan) -> Supernet:
-        """The supernet before it is trained."""
-        channels = tuple(tap["channels"] for tap in job.result(TEACHER)["partition"]["taps"])
-        adapters, seed = job.settings.distill.adapters, derive_seed(job.settings.seed, 8)
-        return build_supernet(job.get(SPACE), channels, adapters=adapters, seed=seed)
+    def space(self, job: DnaJob | DnaPlan) -> SearchSpace:
+        """See ``TrainSupernet``."""
+        return job.get(SPACE)
 
 
 @dataclass(frozen=True, kw_only=True)

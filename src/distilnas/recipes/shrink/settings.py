@@ -6,11 +6,38 @@ from typing import Any, Literal
 
 from distilnas.errors import UsageError
 from distilnas.latency.settings import LatencySettings
+from distilnas.methods.dna import DistillSettings
 from distilnas.recipes.settings import DataSettings, ExportSettings, RuntimeSettings, TeacherSettings, plain
 from distilnas.recovery import RecoverySettings
+from distilnas.space import FittedSpace
 
 _MOST_EXPLORED = 30
 IDENTITY = ("recipe", "seed", "data", "teacher", "library")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSpace(FittedSpace):
+    """Cells of one layer unless ``depths`` says more: the candidates of a block are its paths."""
+
+    depths: tuple[int, ...] = (1,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSettings:
+    """New layers: cells of a ``space`` fitted to the teacher's blocks, trained block by block as ``distill`` says.
+
+    As in DNA every path of every cell becomes a candidate.
+    """
+
+    space: CellSpace = field(default_factory=CellSpace)
+    distill: DistillSettings = field(default_factory=DistillSettings)
+
+    def __post_init__(self) -> None:
+        if self.distill.adapters == "absorb" or self.distill.feed == "student" or self.distill.blocks:
+            raise UsageError(
+                "cells of a library have adapters, read the teacher's features and are trained for every block: leave "
+                "out adapters=absorb, feed=student and blocks of library.cells.distill."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +46,7 @@ class LibrarySettings:
 
     ``ratios``: shares of a unit's inner channels that may stay, besides all. ``linear``: whether one linear map may
     take the place of a unit, or of all from there to the end of its block: it reaches budgets that cuts do not, and did
-    not help at others. ``resolutions``: shares of the side of the
+    not help at others. ``cells``: new layers in the place of whole blocks. ``resolutions``: shares of the side of the
     images that students may see instead, where the teacher works at them. ``images``: training images that the closed
     form reads (their labels are not used); ``rating_images``: held-out training images that candidates, students and
     alternatives are measured on.
@@ -27,6 +54,7 @@ class LibrarySettings:
 
     ratios: tuple[float, ...] = (0.75, 0.5, 0.375, 0.25, 0.125)
     linear: bool = False
+    cells: CellSettings | None = field(default=None, metadata={"recorded": "where it is not the default"})
     resolutions: tuple[float, ...] = (0.83, 0.67)
     images: int = 1500
     rating_images: int = 512

@@ -29,6 +29,7 @@ from distilnas.recipes.planning.steps import testing_work
 from distilnas.recipes.settings import plain
 from distilnas.recipes.shrink import probes
 from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
+from distilnas.recipes.shrink.cells import TrainCells
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.telling import Compare, EvaluateParent, Explore, save_answers
 from distilnas.recipes.shrink.timed import MeasureLatency, kept_inside, latency_record
@@ -38,8 +39,10 @@ from distilnas.recovery import Lesson, recover
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import Limit
+from distilnas.supernet import Supernet
 from distilnas.surgery.alternatives import Alternative, alternatives, on_paper
 from distilnas.surgery.build import build_library
+from distilnas.surgery.cells import cells_of
 from distilnas.surgery.chain import Unit, chain_of, ends_of
 from distilnas.surgery.choose import (
     Assembled,
@@ -92,13 +95,14 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
     name = "library"
 
     def keys(self, job: ShrinkJob) -> dict[str, Any]:
-        return {"teacher": job.key(TEACHER), "library": plain(job.settings.library)}
+        keys = {"teacher": job.key(TEACHER), "library": plain(job.settings.library)}
+        return keys | ({"cells": job.key(CELLS)} if CELLS.applies(job.settings) else {})
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
         settings, units = job.settings.library, _units(job)
         calibration, rating = calibration_batches(job), rating_batches(job)[0]
         sides = _sides(job)
-        library = _library(units, job.settings, sides, calibration, rating, job.progress)
+        library = _library(units, _supernet(job), job.settings, sides, calibration, rating, job.progress)
         save_library(folder / "library.npz", library)
         trunks = library.trunks()
         rated = sum(len(rated) for parts in library.widths for rated in parts)
@@ -120,7 +124,7 @@ class MakeLibrary(Step[ShrinkJob, Shelf]):
         settings, images = plan.settings.library, plan.images
         units, cutting = plan.timed(partial(_chain, plan, plan.get(TEACHER).model.state_dict()))
         library, making = probes.library_from_few(
-            partial(_library, units, plan.settings, _sides(plan)),
+            partial(_library, units, _supernet(plan), plan.settings, _sides(plan)),
             min(settings.images, images.count("train")),
             rating_sizes(images.count("rating")),
             resolution=plan.preprocessing.resolution,
@@ -384,7 +388,7 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
     return found
 
 
-LIBRARY, CURVE, EVALUATE_TEACHER = MakeLibrary(), Curve(), EvaluateParent()
+CELLS, LIBRARY, CURVE, EVALUATE_TEACHER = TrainCells(), MakeLibrary(), Curve(), EvaluateParent()
 LATENCIES = MeasureLatency(of=LIBRARY)
 EXPLORE = Explore(of=LIBRARY, timed=LATENCIES)
 CHOICES = OfEveryBudget(name="choose")
@@ -395,6 +399,7 @@ EXPORTS = OfEveryBudget(name="export")
 STEPS = (
     DATA,
     TEACHER,
+    CELLS,
     LIBRARY,
     LATENCIES,
     CHOICES,
@@ -452,25 +457,34 @@ def _sides(job: AtWork) -> tuple[int, ...]:
     return tuple(smaller_sides(job.preprocessing.resolution, job.settings.library.resolutions))
 
 
+def _supernet(job: AtWork) -> Supernet | None:
+    """Of new layers, where the run has them."""
+    return job.get(CELLS) if CELLS.applies(job.settings) else None
+
+
 def _library(
     units: tuple[Unit, ...],
+    supernet: Supernet | None,
     settings: ShrinkSettings,
     sides: Sequence[int],
     calibration: Sequence[Tensor],
     rating: Sequence[Tensor],
     progress: Progress,
 ) -> Library:
-    """All that the settings let ``units`` become, and students for images of ``sides`` pixels."""
+    """All that the settings let ``units`` become, cells of the ``supernet`` among them, and students for images of
+    ``sides`` pixels."""
+    few = calibration[: _FEW_IMAGES // _BATCH]
     library = build_library(
         units,
         calibration,
         rating,
         ratios=(1.0, *sorted(settings.library.ratios, reverse=True)),
         linear=settings.library.linear,
+        cells=cells_of(supernet, units, few) if supernet else {},
         dtype=torch.bfloat16 if settings.runtime.precision == "bf16-mixed" else torch.float32,
         progress=progress,
     )
-    return with_sides(library, sides, calibration[: _FEW_IMAGES // _BATCH], rating)
+    return with_sides(library, sides, few, rating)
 
 
 def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Chosen, list[tuple[Chosen, str]]]:
