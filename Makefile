@@ -23,7 +23,7 @@ $(VENV)/.installed-dev: pyproject.toml
 	touch $@ $(VENV)/.installed
 
 quickstart: setup
-	$(BIN)/distilnas run quickstart
+	$(BIN)/distilnas run shrink-quickstart
 
 # Two processes of one thread each, whole files at a time.
 test: setup-dev lint

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from distilnas.bench import distill, processes, rate, retrain, scale, shrink, solve
+from distilnas.bench import distill, library, processes, rate, retrain, scale, shrink, solve
 from distilnas.bench.report import Report
 from distilnas.bench.settings import BenchSettings
 from distilnas.errors import UsageError, nearest
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[str, BenchSettings], Report]] = {
     "solve": solve.run,
     "retrain": retrain.run,
     "shrink": shrink.run,
+    "library": library.run,
     "scale": scale.run,
     "processes": processes.run,
 }
