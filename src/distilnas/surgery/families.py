@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import torch
-from torch import nn
 
-from distilnas.costing.measures import MEASURES, Part
 from distilnas.solve import BlockCandidates, CellCandidates
 from distilnas.solve.problem import Position
 from distilnas.surgery.chain import Unit
-from distilnas.surgery.cut import cut
+from distilnas.surgery.costs import costs_of
 from distilnas.surgery.grafts import Cuttable
-from distilnas.surgery.taps import convolved_norms
 from distilnas.tables.measures import Number
 
 Numbers = tuple[int, ...] | None
@@ -26,7 +22,6 @@ Kept = Numbers | str
 """The same, or the text of a new module in its place, and in that of the units behind it that are left out."""
 
 MOST_CANDIDATES = 300_000  # of a block; beyond, its units offer fewer options
-_MOST_CORNERS = 4  # groups of a unit, beyond which corners are more than options
 _MOST_OPTIONS = 400  # of a unit; beyond, its groups are not combined freely
 
 
@@ -147,24 +142,19 @@ def unit_family(
 ) -> UnitFamily:
     """The family of ``unit``: all combinations of its groups' options; of many groups only some (`_one_by_one`).
 
-    ``ratings[group][number]`` of keeping so many elements. Costs are counted on the unit with all and with the fewest
-    elements of each group, with and without each branch: in between they are linear in each number, and follow exactly.
-    ``timed``: further costs, which are not counted.
+    ``ratings[group][number]`` of keeping so many elements. ``timed``: further costs, which are not counted.
     """
     free = math.prod(len(part.options) for part in parts) <= _MOST_OPTIONS
-    options: list[Numbers] = list(
-        itertools.product(*[p.options for p in parts]) if free else _one_by_one(parts, ratings)
-    )
-    rated = [sum(ratings[g].get(n, 0.0) for g, n in enumerate(numbers or ())) for numbers in options]
-    costs = {name: values.tolist() for name, values in _costs(unit, parts, options, measures).items()}
-    if unit.droppable:
-        options.append(None)
-        rated.append(0.0)
-        costs = {name: [*values, 0] for name, values in costs.items()}
+    kept = list(itertools.product(*[part.options for part in parts])) if free else _one_by_one(parts, ratings)
+    rated = [sum(ratings[g].get(n, 0.0) for g, n in enumerate(numbers)) for numbers in kept]
+    gone = [None] if unit.droppable else []
+    options: list[Numbers] = [*kept, *gone]
     return UnitFamily(
         options=tuple(options),
-        ratings=np.array(rated),
-        costs={name: np.array(values, dtype=np.int64) for name, values in costs.items()}
+        ratings=np.array([*rated, *[0.0 for _ in gone]]),
+        costs={
+            name: np.append(values, [0] * len(gone)) for name, values in costs_of(unit, parts, kept, measures).items()
+        }
         | {name: np.array([cost(numbers) for numbers in options], dtype=np.float64) for name, cost in timed.items()},
     )
 
@@ -182,73 +172,10 @@ def thinned(family: UnitFamily, most: int) -> UnitFamily:
     return UnitFamily(options=tuple(family.options[i] for i in keep), ratings=family.ratings[keep], costs=costs)
 
 
-def _costs(
-    unit: Unit, parts: Sequence[Cuttable], options: Sequence[Numbers], measures: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """By the multilinear formula from the corners, in exact integers; of many groups each option is counted."""
-    if len(parts) > _MOST_CORNERS:
-        rows = [_counted(unit, parts, numbers or (), measures) for numbers in options]
-        return {name: np.array([row[name] for row in rows]) for name in measures}
-    counted: dict[str, np.ndarray] = {name: np.zeros(len(options), dtype=np.int64) for name in measures}
-    gaining = [_gains_bias(unit, part) for part in parts]
-
-    def pieces(numbers: Numbers) -> tuple[tuple[int, int], ...]:
-        return tuple(_ends(*one) for one in zip(parts, numbers or (), gaining, strict=True))
-
-    for ends in dict.fromkeys(map(pieces, options)):
-        corners = {
-            corner: _counted(unit, parts, corner, measures)
-            for corner in itertools.product(*[dict.fromkeys(end) for end in ends])
-        }
-        for at, numbers in enumerate(options):
-            if pieces(numbers) == ends:
-                for name in measures:
-                    counted[name][at] = _between(corners, ends, numbers or (), name)
-    return counted
-
-
-def _ends(part: Cuttable, number: int, gains: bool) -> tuple[int, int]:
-    """Most and fewest elements of the line on which the costs of ``number`` lie.
-
-    A branch that is left out lies on none with others, nor does the whole group where a cut one ``gains`` a bias.
-    """
-    if number == 0 or (gains and number == part.options[0]):
-        return number, number
-    some = [other for other in part.options[int(gains) :] if other]
-    return some[0], some[-1]
-
-
-def _gains_bias(unit: Unit, part: Cuttable) -> bool:
-    """Whether what reads the group, once refitted, has a constant that nothing in the unit can take up."""
-    norms = convolved_norms(unit.module, unit.example())
-    paths = [read.path for read in part.group.read]
-    return any(unit.module.get_submodule(path).bias is None and path not in norms for path in paths)
-
-
-def _counted(
-    unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int], measures: Sequence[str]
-) -> dict[str, Number]:
-    module, norms = unit.copy(), convolved_norms(unit.module, unit.example())
-    for part, number in zip(parts, numbers, strict=True):
-        cut(module, part.group, range(number))
-        if 0 < number < part.options[0]:
-            _add_biases(module, part, norms)
-    whole = Part(module, unit.in_shape)
-    return {name: MEASURES[name](whole) for name in measures}
-
-
-def _add_biases(module: nn.Module, part: Cuttable, norms: Mapping[str, str]) -> None:
-    for read in part.group.read:
-        layer = module.get_submodule(read.path)
-        if layer.bias is None and read.path not in norms:
-            assert isinstance(layer.weight, torch.Tensor)
-            layer.bias = nn.Parameter(layer.weight.new_zeros(len(layer.weight)), requires_grad=False)
-
-
-def _one_by_one(parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]]) -> list[Numbers]:
+def _one_by_one(parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]]) -> list[tuple[int, ...]]:
     """From all kept on, always the next cut that adds least to the rating for the channels it saves."""
     levels = [0] * len(parts)
-    path: list[Numbers] = [tuple(part.options[0] for part in parts)]
+    path = [tuple(part.options[0] for part in parts)]
 
     def price(g: int) -> float:
         now, then = (parts[g].options[levels[g] + step] for step in (0, 1))
@@ -258,21 +185,6 @@ def _one_by_one(parts: Sequence[Cuttable], ratings: Sequence[Mapping[int, float]
         levels[min(open_groups, key=price)] += 1
         path.append(tuple(part.options[level] for part, level in zip(parts, levels, strict=True)))
     return path
-
-
-def _between(corners: Mapping, ends: Sequence[tuple[int, int]], numbers: tuple[int, ...], name: str) -> int:
-    total, scale = 0, 1
-    for corner, counts in corners.items():
-        weight = 1
-        for at, (most, least), number in zip(corner, ends, numbers, strict=True):
-            if most != least:
-                weight *= number - least if at == most else most - number
-        total += weight * counts[name]
-    for most, least in ends:
-        scale *= max(1, most - least)
-    value, rest = divmod(total, scale)
-    assert rest == 0, "costs are linear in the number of channels"
-    return value
 
 
 def _outer_sum(rows: Sequence[np.ndarray]) -> np.ndarray:
