@@ -167,7 +167,9 @@ def as_in_a_terminal() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_says_what_is_kept_and_goes_on(config: Path, tmp_path: Path, number: int, code: int):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "distilnas", "distill", str(config), SLOW, "--run", str(run)]

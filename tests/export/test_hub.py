@@ -13,6 +13,7 @@ import yaml
 
 from distilnas.errors import DistilnasError, UsageError
 from distilnas.export import hub
+from distilnas.export.card import write_cards
 from distilnas.export.hub import prepare, push
 
 CONFIG = {
@@ -39,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     student = {"top1": 81.5, "macs": 9_290_144, "params": 417_034, "bytes": 1_712_712}
     student["artefacts"] = {"weights": "students/macs-40pct/export/model.safetensors"}  # type: ignore[assignment]
     summary = {"teacher": {"name": "mobilenetv2_100", "top1": 81.0, "macs": 24_451_072}, "students": [student]}
-    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    assert write_cards(tmp_path / "run", summary) == ["students/macs-40pct/export/README.md"]
     return export
 
 
@@ -125,9 +126,11 @@ def test_the_card_has_what_was_measured(folder: Path) -> None:
     assert "ok, defect" in text
 
 
-def test_a_student_outside_of_a_run(folder: Path, tmp_path: Path) -> None:
-    moved = folder.rename(tmp_path / "student")
-    assert "## Measured" not in prepare(moved, "cells").card
+def test_a_student_without_a_page(folder: Path) -> None:
+    (folder / "README.md").unlink()
+    card = prepare(folder, "me/cells").card
+    assert "# cells\n" in card
+    assert "## Measured" not in card
 
 
 @pytest.mark.parametrize(("name", "repo", "message"), [("", "a/b/c", "OWNER/NAME"), ("nowhere", "me/x", "cannot read")])

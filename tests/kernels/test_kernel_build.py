@@ -22,6 +22,7 @@ def compiler(folder: Path, script: str) -> None:
     program.chmod(0o755)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_processes_that_race_find_whole_files(empty_cache):
     """Threads share nothing here but the folder, as processes do."""

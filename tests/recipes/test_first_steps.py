@@ -12,6 +12,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("first_steps.py")
 LIMIT_MB = 8 * 1024
+SLOW = pytest.mark.slow  # minutes each; those of other recipes are as large
 B7_WIDTHS = [48, 80, 160, 224, 384, 640]  # of EfficientNet-B7's stages, as in DNA's released code
 STRIDES = [4, 2, 2, 1, 2, 1]  # of the paper's blocks, the stem's stride of 2 in the first
 
@@ -25,7 +26,7 @@ def _first_steps(name: str, folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ["dna-imagenet-search", "dna-progressive"])
+@pytest.mark.parametrize("name", ["dna-imagenet-search", pytest.param("dna-progressive", marks=SLOW)])
 def test_search(tmp_path: Path, name: str) -> None:
     """All six blocks train; the exits emit the teacher's widths; the last block's six candidates are rated."""
     found = _first_steps(name, tmp_path)
@@ -42,15 +43,16 @@ def test_search(tmp_path: Path, name: str) -> None:
     ("name", "params"),
     [
         ("dna-imagenet-retrain", 4_243_318 - 990 * 1281),  # DNA-a with 10 classes in place of 1000
-        ("dna-imagenet-retrain-paper", 4_243_318 - 990 * 1281),
-        ("dna-cifar10-transfer", 5_273_896 - 990 * 1281),  # DNA-c
-        ("dna-cifar100-transfer", 5_273_896 - 990 * 1281),
+        pytest.param("dna-imagenet-retrain-paper", 4_243_318 - 990 * 1281, marks=SLOW),
+        pytest.param("dna-cifar10-transfer", 5_273_896 - 990 * 1281, marks=SLOW),  # DNA-c
+        pytest.param("dna-cifar100-transfer", 5_273_896 - 990 * 1281, marks=SLOW),
     ],
 )
 def test_retraining(tmp_path: Path, name: str, params: int) -> None:
     assert _first_steps(name, tmp_path)["params"] == params
 
 
+@SLOW
 def test_scaled(tmp_path: Path) -> None:
     """As large as DNA-B7, counted with 1000 classes."""
     found = _first_steps("dna-scale", tmp_path)

@@ -84,6 +84,7 @@ def test_bilevel_on_cifar(tmp_path: Path):
     assert 1e6 < network["params"] < 6e6
 
 
+@pytest.mark.slow
 def test_shrinking_on_imagenet(tmp_path: Path):
     """With EfficientNet-B0 as teacher, compared at 40, 112 and 1280 channels as the authors do."""
     teacher = settle(create_teacher("efficientnet_b0", num_classes=CLASSES), IMAGENET, CPU)
@@ -103,7 +104,7 @@ def test_shrinking_on_imagenet(tmp_path: Path):
     ("name", "resolution", "params"),
     [
         ("dnad-cifar10-retrain", CIFAR, 3_349_342),
-        ("dnad-cifar100-retrain", CIFAR, 3_349_342),
+        pytest.param("dnad-cifar100-retrain", CIFAR, 3_349_342, marks=pytest.mark.slow),
         ("dnad-imagenet-retrain", IMAGENET, 4_718_752 - HEAD),
     ],
 )

@@ -300,7 +300,7 @@ def test_disk_is_that_of_the_real_files(images: Path, finished: Path, tmp_path: 
         "rate": [finished / "rate" / "ratings.npz"],
         "cost": [finished / "cost" / "costs.npz"],
         "retrain": [folder / "retrain" / "model.safetensors"],
-        "export": [folder / "export" / "model.safetensors", folder / "export" / "model.onnx"],
+        "export": [folder / "export" / f"model.{form}" for form in ("safetensors", "onnx", "pt2")],
         "report": [finished / "report.html"],
     }
     for name, paths in real.items():

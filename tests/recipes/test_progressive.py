@@ -44,6 +44,7 @@ def test_single_steps_belong_to_a_round(tmp_path: Path, config: Path) -> None:
         run_recipe(load_settings(str(config)), tmp_path, until="solve")
 
 
+@pytest.mark.slow
 def test_a_moved_folder_continues_and_other_settings_change_nothing(tmp_path: Path, config: Path) -> None:
     settings = load_settings(str(config), ("rounds=1",))
     run_recipe(settings, tmp_path / "a")

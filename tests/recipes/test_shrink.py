@@ -61,6 +61,9 @@ def test_the_exported_files_agree(run: Path) -> None:
     told = session.get_modelmeta().custom_metadata_map
     assert json.loads(told["preprocessing"]) == network.student_config["preprocessing"]
     assert json.loads(told["classes"]) == network.student_config["classes"]
+    program = torch.export.load(run / Path(artefacts["weights"]).with_name("model.pt2")).module()
+    with torch.no_grad():
+        assert torch.equal(program(images), network(images))
 
 
 def test_the_summary_has_curve_and_alternatives(run: Path) -> None:

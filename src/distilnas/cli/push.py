@@ -18,9 +18,10 @@ def push(
 ) -> None:
     """Upload a student with a page of its own to the Hugging Face hub, in one commit."""
     from distilnas.export import hub
+    from distilnas.export.card import CARD
 
     upload = hub.prepare(folder, repo)
-    sizes = {name: path.stat().st_size for name, path in upload.files.items()} | {hub.CARD: len(upload.card.encode())}
+    sizes = {name: path.stat().st_size for name, path in upload.files.items()} | {CARD: len(upload.card.encode())}
     record = {"repo": repo, "files": sizes, "url": None if dry_run else hub.push(upload, private=private)}
     if json:
         print_json(record)

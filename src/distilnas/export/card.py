@@ -1,9 +1,15 @@
 """A student's page for a model hub: what it is, what it was measured at, how to run it."""
 
 from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+
+from distilnas.files import write_text
+from distilnas.networks.files import CONFIG, read_config
+
+CARD = "README.md"
 
 _USE = """```python
 import json, numpy, onnxruntime
@@ -22,10 +28,26 @@ print(config["classes"][logits[0].argmax()])
 ```"""
 
 
-def model_card(name: str, config: Mapping[str, Any], summary: Mapping[str, Any], student: Mapping[str, Any]) -> str:
-    """Markdown with the hub's header. ``config``: ``student.json``; ``summary``: of the run, and of that the
-    ``student``, both empty where they are not known."""
-    parent = (config.get("parent") or {}).get("model") or summary.get("teacher", {}).get("name")
+def write_cards(run: Path, summary: Mapping[str, Any]) -> list[str]:
+    """A page beside each exported student of the ``summary`` of ``run``; their paths below it."""
+    written = []
+    for student in summary.get("students") or [{**summary, **summary.get("student", {})}]:
+        place = PurePosixPath(student.get("artefacts", {}).get("weights", "")).parent
+        if not (run / place / CONFIG).is_file() or place == PurePosixPath("."):
+            continue
+        teacher = summary.get("teacher") or {}
+        name = f"{teacher.get('name') or summary['run']}, {student['macs'] / 1e6:.3g} M multiply-adds"
+        page, text = run / place / CARD, model_card(name, read_config(run / place / CONFIG), teacher, student)
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            write_text(page, text)
+        written.append(str(place / CARD))
+    return written
+
+
+def model_card(name: str, config: Mapping[str, Any], teacher: Mapping[str, Any], student: Mapping[str, Any]) -> str:
+    """Markdown with the hub's header. ``config``: ``student.json``; ``teacher``, ``student``: what was measured of
+    them, empty where it is not known."""
+    parent = (config.get("parent") or {}).get("model") or teacher.get("name")
     tags = ["image-classification", "distilnas", "onnx"]
     head = {"library_name": "distilnas", "pipeline_tag": "image-classification", "tags": tags}
     wants = config["preprocessing"]
@@ -38,18 +60,19 @@ def model_card(name: str, config: Mapping[str, Any], summary: Mapping[str, Any],
         f"- parent: {parent or 'a network of its own'}; the parent's licence holds for this student too",
         f"- images: {wants['resolution']} pixels, {prepared}",
         f"- classes: {', '.join(map(str, config.get('classes') or [])) or config['num_classes']}",
-        *([_measured(summary, student)] if student else []),
+        *([_measured(teacher, student)] if student else []),
         "## Use\nNeeds numpy, Pillow and onnxruntime only.\n\n" + _USE,
-        "As a torch module: `from distilnas.networks import load_student; model = load_student(folder)`.",
+        'As a torch module that can be trained further: `torch.export.load("model.pt2").module()`, or with distilnas '
+        "`from distilnas.networks import load_student; model = load_student(folder)`.",
         "## Limits\nMeasured on one set of test images and one seed. Other cameras, places and classes are not known "
         "to work: check on your own images before use.",
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _measured(summary: Mapping[str, Any], student: Mapping[str, Any]) -> str:
+def _measured(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> str:
     """A table of parent and student."""
-    rows = {"parent": summary.get("teacher") or {}, "student": student}
+    rows = {"parent": teacher, "student": student}
     head = "## Measured\n\n| | test top-1 | MACs | parameters | bytes |\n|---|---|---|---|---|"
     return "\n".join([head, *(_row(name, row) for name, row in rows.items() if row)])
 

@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from distilnas.errors import DistilnasError, UsageError
-from distilnas.export.card import model_card
-from distilnas.files import read_json
+from distilnas.export.card import CARD, model_card
+from distilnas.export.program import PROGRAM
 from distilnas.networks.files import CONFIG, WEIGHTS, read_config
 
-CARD, ONNX = "README.md", "model.onnx"
+ONNX = "model.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +26,16 @@ class Upload:
 def prepare(folder: Path, repo: str) -> Upload:
     """Raises ``UsageError`` for a folder that is no student's and for a name that the hub would refuse."""
     config = read_config(folder / CONFIG)
-    files = {name: folder / name for name in (WEIGHTS, CONFIG, ONNX) if (folder / name).is_file()}
+    files = {name: folder / name for name in (WEIGHTS, CONFIG, ONNX, PROGRAM) if (folder / name).is_file()}
     if WEIGHTS not in files:
         raise UsageError(f"a student's folder holds {WEIGHTS} and {CONFIG}, {folder} has no {WEIGHTS}.")
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
         raise UsageError(f"a repository is called NAME or OWNER/NAME, got {repo!r}: {error}") from error
-    summary, student = _measured(folder)
-    return Upload(repo=repo, files=files, card=model_card(repo.rpartition("/")[2], config, summary, student))
+    own = folder / CARD
+    card = own.read_text(encoding="utf-8") if own.is_file() else model_card(repo.rpartition("/")[2], config, {}, {})
+    return Upload(repo=repo, files=files, card=card)
 
 
 def push(upload: Upload, *, private: bool = False, endpoint: str | None = None) -> str:
@@ -56,15 +56,3 @@ def push(upload: Upload, *, private: bool = False, endpoint: str | None = None) 
             f"{upload.repo} could not be uploaded: {reason}. Log in with `hf auth login`, or check name and network."
         ) from error
     return str(made)
-
-
-def _measured(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The summary of the run that ``folder`` lies in, and of it the student; empty where there is none."""
-    run = folder.resolve().parents[2] if len(folder.resolve().parents) > 2 else folder
-    if not (run / "summary.json").is_file():
-        return {}, {}
-    summary = read_json(run / "summary.json")
-    for row in summary.get("students", []):
-        if (run / row["artefacts"]["weights"]).parent == folder.resolve():
-            return summary, row
-    return summary, {} if "students" in summary else summary.get("student", {})

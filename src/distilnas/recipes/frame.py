@@ -43,6 +43,7 @@ import yaml
 from distilnas import checksums
 from distilnas.config import flatten
 from distilnas.errors import UsageError, nearest
+from distilnas.export.card import write_cards
 from distilnas.files import read_json, remove_leftovers, write_json, write_text
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import OwnTeacher
@@ -378,6 +379,6 @@ def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> 
     intact = all(checksums.is_noted(folder, name) for name in ("report.html", path.name))
     if not intact or read_json(path) != summary:
         write_json(path, summary)
-        checksums.note(folder, path.name)
+        checksums.note(folder, path.name, *write_cards(folder, summary))
         progress.message("report")
         write_report(folder)

@@ -213,10 +213,12 @@ class RuntimeSettings:
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """``opset``: of the ONNX file; a lower one is for runtimes that do not know the newest operators. ``int8``: also
-    write it in 8 bits, calibrated on training images, and measure both."""
+    write it in 8 bits, calibrated on training images, and measure both. ``program``: also write a program that plain
+    PyTorch loads."""
 
     opset: int = field(default=18, metadata={"recorded": "changed"})
     int8: bool = field(default=False, metadata={"recorded": "changed"})
+    program: bool = field(default=True, metadata={"recorded": "changed"})
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:

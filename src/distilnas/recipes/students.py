@@ -16,7 +16,8 @@ from torch import nn
 from distilnas.costing import profile
 from distilnas.data import DataSplits
 from distilnas.errors import UsageError
-from distilnas.export import export_onnx
+from distilnas.export import export_onnx, export_program
+from distilnas.export.program import PROGRAM
 from distilnas.files import write_bytes
 from distilnas.networks import build_network, load_student, save_student
 from distilnas.networks.files import CONFIG as STUDENT_CONFIG
@@ -27,7 +28,7 @@ from distilnas.recipes.images import describe_splits
 from distilnas.recipes.int8 import ONNX, quantised
 from distilnas.recipes.materials import finish_training
 from distilnas.recipes.planning.bench import Plan
-from distilnas.recipes.planning.disk import onnx_mb, weights_mb
+from distilnas.recipes.planning.disk import onnx_mb, program_mb, weights_mb
 from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work
 from distilnas.recipes.planning.steps import testing_step, training_step
 from distilnas.recipes.settings import plain
@@ -192,7 +193,7 @@ class Evaluate(Step[AnyJob, None]):
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Step[AnyJob, None]):
-    """The folder to hand over: safetensors, description, ONNX checked against PyTorch.
+    """The folder to hand over: safetensors, description, ONNX and a program of PyTorch, checked against the network.
 
     ``read``: the network of a folder.
     """
@@ -217,12 +218,15 @@ class Export(Step[AnyJob, None]):
         asked, splits = job.settings.export, job.get(DATA)
         told = _metadata(student.student_config)
         report = asdict(export_onnx(student, folder / ONNX, images[:32], opset=asked.opset, metadata=told))
+        if asked.program:
+            export_program(student, folder / PROGRAM, images[:32])
         return report | ({"int8": quantised(job, folder, splits.train, splits.validation, wants)} if asked.int8 else {})
 
     def probe(self, plan: AnyPlan) -> StepForecast:
         """Disk only: how long the ONNX export takes is not forecast."""
         model, note = self.of.network(plan), "seconds to a minute, not forecast"
-        return StepForecast(name=self.name, disk_mb=weights_mb(model) + onnx_mb(model), note=note)
+        program = program_mb(model) if plan.settings.export.program else 0.0
+        return StepForecast(name=self.name, disk_mb=weights_mb(model) + onnx_mb(model) + program, note=note)
 
 
 def _metadata(config: Mapping[str, Any]) -> dict[str, str]:

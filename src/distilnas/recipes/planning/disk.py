@@ -14,6 +14,7 @@ from distilnas.training.optim import make_optimizer
 _MB = 1e6
 _HEADER = 75  # bytes of a tensor's entry in a safetensors file, besides its name
 _NODE = 2000  # bytes that the ONNX exporter writes about each layer
+_CALL = 3700  # bytes that a program has about each layer, with its weights padded
 
 
 def weights_mb(model: nn.Module) -> float:
@@ -40,6 +41,12 @@ def onnx_mb(model: nn.Module) -> float:
     """A network as an ONNX file."""
     layers = sum(1 for part in model.modules() if not any(part.children()))
     return sum(p.numel() * p.element_size() for p in model.parameters()) / _MB + _NODE * layers / _MB
+
+
+def program_mb(model: nn.Module) -> float:
+    """A network as a program of PyTorch."""
+    layers = sum(1 for part in model.modules() if not any(part.children()))
+    return weights_mb(model) + _CALL * layers / _MB
 
 
 def report_mb() -> float:
