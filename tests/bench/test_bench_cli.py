@@ -28,5 +28,5 @@ def test_the_record_is_printed_and_written(monkeypatch, capsys, tmp_path: Path):
 def test_an_unknown_name_is_a_usage_error(monkeypatch, capsys):
     assert call(monkeypatch, "solv", "--json") == 2
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert json.loads(captured.out)["error"]["code"] == 2
     assert "did you mean 'solve'" in captured.err

@@ -14,7 +14,7 @@ from distilnas.runtime.store import Run
 
 def check(answer: Answer, message: str, code: int = 2) -> None:
     assert answer.code == code, answer.err
-    assert answer.out == ""
+    assert answer.error.get("kind") in (None, "infeasible" if code == 3 else "usage")
     assert "Traceback" not in answer.err
     errors = answer.err[answer.err.index("error:") :]
     assert message in errors, errors
@@ -114,7 +114,7 @@ def test_damaged_checkpoint(cli: Cli, config: Path, tmp_path: Path, monkeypatch:
     checkpoint = tmp_path / "run" / "distill" / "checkpoint.safetensors"
     arguments = ("distill", config, "runtime.checkpoint_seconds=0", "--run", tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("distilnas.recipes.dna.steps.write_bytes", full_disk)
+        patch.setattr("distilnas.recipes.distilling.write_bytes", full_disk)
         check(cli(*arguments), "No space left", code=2)
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
     check(cli(*arguments), "Delete this file and run the same command again")

@@ -67,8 +67,8 @@ def test_profile(cli: Cli):
     assert list(record) == ["name", *counts, "resolution", "num_classes"]
     assert (record["params"], record["macs"]) == RESNET50
     answer = cli("profile", "resnet5", "--json")
-    assert (answer.code, answer.out) == (2, "")
-    assert "did you mean" in answer.err
+    assert answer.error["kind"] == "usage"
+    assert "did you mean" in answer.error["message"]
 
 
 def test_doctor(cli: Cli):
@@ -91,8 +91,8 @@ def test_steps_print_one_json_record_and_later_ones_need_only_the_run(cli: Cli, 
     assert solved["costs"]["macs"] <= solved["budgets"]["macs"]["max"]
 
     infeasible = cli("solve", "--run", run, "--max-macs", "1k", "--json")
-    assert (infeasible.code, infeasible.out) == (3, "")
-    assert "smallest reachable macs is" in infeasible.err
+    assert infeasible.error["kind"] == "infeasible"
+    assert "smallest reachable macs is" in infeasible.error["message"]
     assert json.loads(cli("solve", "--run", run, "--json").out)["budgets"] == solved["budgets"]
 
     assert Path(json.loads(cli("report", "--run", run, "--json").out)["report"]).is_file()

@@ -67,7 +67,7 @@ def test_a_given_student_is_taken(cli: Cli, config: Path, tmp_path: Path):
 )
 def test_refusals(words: tuple[str, ...], code: int, message: str, cli: Cli, config: Path):
     answer = cli("plan", config, *words, *QUICK, "--json")
-    assert (answer.code, answer.out) == (code, "")
+    assert answer.error["code"] == code
     assert message in " ".join(answer.err.split())
 
 

@@ -30,7 +30,8 @@ DNA = {
 
 
 def refused(answer: Answer, *messages: str) -> None:
-    assert (answer.code, answer.out) == (2, ""), answer
+    assert answer.code == 2, answer
+    assert not answer.out or answer.error
     assert all(message in answer.err for message in messages), answer.err
 
 

@@ -14,13 +14,14 @@ import typer
 from rich.text import Text
 
 from distilnas.cli import bench, check, config, doctor, latency, plan, profile, push, rank, run, shrink, steps, zoo
-from distilnas.cli.console import error_console
+from distilnas.cli.console import error_console, print_json
 from distilnas.cli.stopping import Interrupted, check_address_space, interrupted_text, memory_text, signals_caught
-from distilnas.errors import DistilnasError, UsageError
+from distilnas.errors import DistilnasError, InfeasibleError, UsageError
 from distilnas.recipes.verbs import VERBS
 from distilnas.version import __version__
 
 _FIRST_SECONDS = 3.0
+_KINDS = {DistilnasError.exit_code: "failed", UsageError.exit_code: "usage", InfeasibleError.exit_code: "infeasible"}
 
 app = typer.Typer(
     name="distilnas",
@@ -84,7 +85,7 @@ def _guarded(verbose: bool) -> int:
         text = memory_text(error)
         return _tell(text or str(error), UsageError.exit_code if text else error.exit_code, verbose)
     except Interrupted as stopped:
-        return _tell(interrupted_text(stopped), stopped.exit_code, verbose=False, kind="")
+        return _tell(interrupted_text(stopped), stopped.exit_code, verbose=False, before="")
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
         text = memory_text(error)
         if text is None:
@@ -93,13 +94,19 @@ def _guarded(verbose: bool) -> int:
     return 0
 
 
-def _tell(text: str, code: int, verbose: bool, *, kind: str = "error: ") -> int:
-    """One line on stderr, whatever names are in it; of several processes, those that do not lead wait for the first."""
+def _tell(text: str, code: int, verbose: bool, *, before: str = "error: ") -> int:
+    """One line on stderr, whatever names are in it, and with ``--json`` a record on stdout.
+
+    Of several processes, those that do not lead wait for the first.
+    """
+    line = " ".join(text.split())
+    if "--json" in sys.argv:
+        print_json({"error": {"code": code, "kind": _KINDS.get(code, "interrupted"), "message": line}})
     if error_console.quiet:
         time.sleep(_FIRST_SECONDS)
         error_console.quiet = False
     if verbose:
         traceback.print_exc()
-    error_console.print(Text(kind, style="red"), end="")
-    error_console.print(Text(" ".join(text.split())), soft_wrap=True)
+    error_console.print(Text(before, style="red"), end="")
+    error_console.print(Text(line), soft_wrap=True)
     return code
