@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Threads that spin while they wait slow everything down when another program wants a core.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup setup-dev quickstart test test-slow lint bench ranking-page dnad-page clean
+.PHONY: setup setup-dev quickstart test test-slow lint docs bench ranking-page dnad-page clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +37,11 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+# The pages as a site: site/index.html.
+docs: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks
@@ -52,4 +57,4 @@ dnad-page: setup-dev
 	$(BIN)/python -m benchmarks.dnad_page
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site src/*.egg-info .pytest_cache .ruff_cache .hypothesis

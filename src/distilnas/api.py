@@ -55,12 +55,14 @@ def shrink(
         images: A folder with a folder per class (or ``train/`` and ``test/`` of them), or a ``Dataset`` or
             ``DataLoader`` of (image, label): images of Pillow, pixels (H, W, 3) uint8, or tensors (3, R, R) that are
             the network's input already. Give them without random changes; training makes its own.
-        macs, params, bytes: The most that is allowed of multiply-adds, parameters and bytes of weights: an amount
-            (9_000_000, "9M"), a share of the teacher's (0.4, "40%"), or several, one student each. Given together they
-            hold together. Default: half of the MACs.
+        macs: The most multiply-adds that are allowed: an amount (9_000_000, "9M"), a share of the teacher's (0.4, "40%"),
+            or several, one student each. Budgets given together hold together. Default: half of the MACs.
+        params: The most parameters, in the same forms.
+        bytes: The most bytes of weights.
         latency: The most milliseconds ("5ms"), or a share of the teacher's, measured in onnxruntime with one thread
             unless ``settings`` say otherwise: ``{"latency": {"threads": 4}}``.
-        minutes, epochs: How long each student is recovered; default: half of the teacher's fit, or 4 epochs.
+        minutes: How long each student is recovered.
+        epochs: The same in epochs; default: half of the teacher's fit, or 4 epochs.
         fit_epochs: Fine-tune the model on the images first; default: 8 epochs where its classes are not the images'
             (a module of your own is fine-tuned only if this is given).
         resolution: Side of the images in pixels; default: the model's own. For a module that does not say, its images
@@ -69,8 +71,8 @@ def shrink(
             (``resolution mean std interpolation crop_pct crop_mode``). Default: what the model says.
         test: Images never used before the end; default: the folder's ``test``, or a fifth of the images.
         classes: Names of the classes, where the images do not say.
-        weights, weights_by_order: A file of weights for a timm model in place of its pretrained ones; its values in
-            order, whatever their names.
+        weights: A file of weights for a timm model in place of its pretrained ones.
+        weights_by_order: Take the file's values in order, whatever their names.
         run: The folder that keeps everything; default: below ``runs``, named after model and images.
         seed: Of all randomness.
         quiet: Show nothing.
