@@ -55,8 +55,8 @@ def shrink(
         images: A folder with a folder per class (or ``train/`` and ``test/`` of them), or a ``Dataset`` or
             ``DataLoader`` of (image, label): images of Pillow, pixels (H, W, 3) uint8, or tensors (3, R, R) that are
             the network's input already. Give them without random changes; training makes its own.
-        macs: The most multiply-adds that are allowed: an amount (9_000_000, "9M"), a share of the teacher's (0.4, "40%"),
-            or several, one student each. Budgets given together hold together. Default: half of the MACs.
+        macs: The most multiply-adds that are allowed: an amount (9_000_000, "9M"), a share of the teacher's (0.4,
+            "40%"), or several, one student each. Budgets given together hold together. Default: half of the MACs.
         params: The most parameters, in the same forms.
         bytes: The most bytes of weights.
         latency: The most milliseconds ("5ms"), or a share of the teacher's, measured in onnxruntime with one thread
