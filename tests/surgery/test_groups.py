@@ -1,15 +1,18 @@
 """Inner groups of small timm networks of several families: what is found can be cut, and nothing else notices."""
 
 import copy
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from small import SIZE, SMALL, chain, images, teacher
+from torch_pruning import DependencyGraph
 
 from distilnas.surgery.cut import cut
 from distilnas.surgery.groups import InnerGroup
 
+FOLLOW = DependencyGraph.get_pruning_group
 MODELS = {  # groups in each unit's kind, by the paper of each family
     "mobilenetv2_050": 1,
     "mobilenetv3_small_050": 2,
@@ -32,6 +35,14 @@ def cut_in_half(request):
 def test_body_units_have_the_family_s_groups(cut_in_half):
     name, _, units = cut_in_half
     assert max(len(unit.groups) for unit in units[1:-1]) == MODELS[name]
+
+
+def test_only_channels_that_stay_in_a_unit_are_followed():
+    """Those of a stream through many reshaped maps took minutes."""
+    with mock.patch.object(DependencyGraph, "get_pruning_group", autospec=True, side_effect=FOLLOW) as follow:
+        units = chain(teacher("convnext_atto"))
+    classifier = 1
+    assert follow.call_count == classifier + sum(len(unit.groups) for unit in units)
 
 
 def test_units_in_a_row_are_the_network(cut_in_half):

@@ -1,5 +1,7 @@
 """Ratings against the whole network with the candidate in its place."""
 
+from unittest import mock
+
 import pytest
 import torch
 from small import chain, images, teacher
@@ -40,6 +42,16 @@ def test_rating_is_the_divergence_of_the_network_with_the_candidate(units):
 def test_the_teacher_s_own_units_rate_nought(units):
     trials = [Trial(first=i, last=i, modules=(unit.module,)) for i, unit in enumerate(units)]
     assert [found.mean for found in rate(units, trials, [images(4)])] == [0.0] * len(units)
+
+
+def test_the_teacher_s_units_are_made_quick_once_for_all_trials(units):
+    first = next(i for i, unit in enumerate(units) if unit.droppable)
+    trials = [
+        Trial(first=i, last=len(units) - 1, modules=tuple(u.module for u in units[i:])) for i in (first, first + 1)
+    ]
+    with mock.patch("distilnas.surgery.rate.quick", side_effect=quick) as copies:
+        rate(units, trials, [images(4)])
+    assert copies.call_count == len(units)
 
 
 def test_rating_changes_nothing_in_the_teacher(units):

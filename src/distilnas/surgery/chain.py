@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -51,6 +52,11 @@ class Unit:
         """An input of zeros for two images, to see by it how the unit computes."""
         parameter = next(self.module.parameters(), torch.empty(0))
         return torch.zeros(2, *self.in_shape, device=parameter.device, dtype=parameter.dtype)
+
+    @cached_property
+    def norms(self) -> dict[str, str]:
+        """`taps.convolved_norms` of the module."""
+        return convolved_norms(self.module, self.example())
 
     def copy(self) -> nn.Module:
         """The unit as a module of its own, free to be changed; still in eval mode and without gradients."""

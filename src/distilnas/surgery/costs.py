@@ -22,7 +22,6 @@ from distilnas.surgery.chain import Unit
 from distilnas.surgery.cut import cut
 from distilnas.surgery.grafts import Cuttable
 from distilnas.surgery.groups import InnerGroup
-from distilnas.surgery.taps import convolved_norms
 
 _MOST_CORNERS = 4  # groups that share modules, beyond which corners are more than options
 Costs = dict[str, int]
@@ -32,7 +31,7 @@ def costs_of(
     unit: Unit, parts: Sequence[Cuttable], options: Sequence[tuple[int, ...]], measures: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """(options,) by name: what ``unit`` costs with so many elements of each of its groups ``parts``."""
-    counter = _Counter(skeleton(unit.module), unit.in_shape, convolved_norms(unit.module, unit.example()), measures)
+    counter = _Counter(skeleton(unit.module), unit.in_shape, unit.norms, measures)
     whole = counter.count((), ())
     total = {name: np.full(len(options), whole[name], dtype=np.int64) for name in measures}
     for members in _sharing([part.group for part in parts]):
@@ -66,7 +65,7 @@ def _nested(path: str, other: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Counter:
-    """Counts on copies of a unit without values (``hollow``); ``norms``: its ``taps.convolved_norms``."""
+    """Counts on copies of a unit without values (``hollow``); ``norms``: the unit's."""
 
     hollow: nn.Module
     in_shape: tuple[int, ...]

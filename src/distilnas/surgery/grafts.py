@@ -14,7 +14,7 @@ from distilnas.surgery.eliminate import Reader, eliminate
 from distilnas.surgery.groups import Branch, InnerGroup, Slice
 from distilnas.surgery.moments import Moment
 from distilnas.surgery.refit import RIDGE, Fit, fit_map, matrix_of, own_cross, set_map
-from distilnas.surgery.taps import convolved_norms, output_of
+from distilnas.surgery.taps import output_of
 
 _FEW = 0.1  # of a unit's weights: less is saved by cutting a narrow branch than rating it costs
 _WIDE = 2048  # columns from which several channels leave in one step of the elimination
@@ -35,7 +35,7 @@ class Graft:
 
     @torch.no_grad()
     def apply(self, module: nn.Module, group: InnerGroup, norms: Mapping[str, str]) -> None:
-        """Cut ``module``, a copy of the group's unit, in place; ``norms`` are its ``taps.convolved_norms``.
+        """Cut ``module``, a copy of the group's unit, in place; ``norms`` are that unit's.
 
         Where another group of the unit was cut before, its fits hold for the outputs that are left.
         """
@@ -72,10 +72,9 @@ def make_grafts(
     The order in which elements go is that of what the last of these layers would lose, each of its channels on the
     scale that the batch norm behind it gives it. The others, which feed back into the channels, are refitted only.
     """
-    norms = convolved_norms(unit.module, unit.example())
     last = group.read[-1]
     layer = unit.module.get_submodule(last.path)
-    scale = norm_scale(unit.module, norms.get(last.path))
+    scale = norm_scale(unit.module, unit.norms.get(last.path))
     columns = columns_of_elements(layer, last)
     reader = Reader(weight=matrix_of(layer) * scale[:, None], moment=moments[last.path], columns=columns)
     at_once = max(1, round(columns.size / _WIDE))
@@ -106,13 +105,12 @@ def worth_cutting(unit: Unit, group: InnerGroup) -> bool:
 def cut_unit(unit: Unit, parts: Sequence[Cuttable], numbers: Sequence[int]) -> nn.Module:
     """A copy of ``unit`` that keeps so many elements of each of its groups ``parts``."""
     module = unit.copy()
-    norms = convolved_norms(unit.module, unit.example())
     rows: dict[str, np.ndarray] = {}
     for part, number in zip(parts, numbers, strict=True):
         graft = part.graft(number)
         if graft is not None:
             fits = {path: _rows_of(fit, rows.get(path)) for path, fit in graft.fits.items()}
-            replace(graft, fits=fits).apply(module, part.group, norms)
+            replace(graft, fits=fits).apply(module, part.group, unit.norms)
             rows |= kept_rows(part.group, graft)
     return module
 
@@ -155,7 +153,7 @@ def _fit_kept(module: nn.Module, read: Slice, kept: np.ndarray, moment: Moment, 
 def _mean_of(unit: Unit, branch: Branch, last: str, moment: Moment) -> Fit:
     """What ``branch`` gives in the mean of its last layer's inputs, as a map that reads nothing."""
     module = unit.copy()
-    layer, norm = module.get_submodule(last), convolved_norms(unit.module, unit.example()).get(last)
+    layer, norm = module.get_submodule(last), unit.norms.get(last)
     weight, bias = matrix_of(layer), layer.bias
     own = bias.detach().double().cpu().numpy() if isinstance(bias, Tensor) else 0.0
     flat = Fit(weight=0 * weight, constant=weight @ moment.mean + own, ridge=0.0)

@@ -6,7 +6,7 @@ network. Of its groups those count that lie in one unit as a whole and end in li
 
 import copy
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -95,11 +95,9 @@ def inner_groups(model: nn.Module, image: Tensor, units: Sequence[Iterable[str]]
     """
     names = [frozenset(unit) for unit in units]
     inner: list[list[InnerGroup]] = [[] for _ in names]
-    found, called = _all_groups(model, image)
+    found, called = _all_groups(model, image, names)
     for group in _joined(found):
-        home = next(
-            (i for i, unit in enumerate(names) if all(_module(part.path, called) in unit for part in group)), None
-        )
+        home = _home({_module(part.path, called) for part in group}, names)
         if home is not None and (record := _record(group, called)):
             inner[home].append(record)
     return tuple(tuple(sorted(groups, key=lambda group: called[group.name])) for groups in inner)
@@ -115,8 +113,13 @@ class _Part:
     groups: int = 1
 
 
-def _all_groups(model: nn.Module, image: Tensor) -> tuple[list[list[_Part]], dict[str, int]]:
-    """torch-pruning's groups that could be cut, and the place of each module in the order of the calls."""
+def _home(paths: Set[str], units: Sequence[Set[str]]) -> int | None:
+    """Number of the unit that has all of ``paths``."""
+    return next((i for i, unit in enumerate(units) if paths <= unit), None)
+
+
+def _all_groups(model: nn.Module, image: Tensor, units: Sequence[Set[str]]) -> tuple[list[list[_Part]], dict[str, int]]:
+    """torch-pruning's groups inside ``units`` that could be cut, and the place of each module in the order of calls."""
     import torch_pruning  # slow to import, and only needed here
 
     twin = copy.deepcopy(model).float().cpu().eval().requires_grad_(True)
@@ -132,16 +135,49 @@ def _all_groups(model: nn.Module, image: Tensor) -> tuple[list[list[_Part]], dic
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph.build_dependency(twin, image.float().cpu(), verbose=False)
-            raw = list(graph.get_all_groups())
+            names = {id(module): name for name, module in twin.named_modules()} | {
+                id(parameter): name for name, parameter in twin.named_parameters()
+            }
+            raw = list(graph.get_all_groups(ignored_layers=_leading_out(graph, names, called, units)))
     except Exception as error:  # the tracer runs into whatever a network's code holds
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(
             f"torch-pruning finds the inner channels of a teacher, but cannot trace {type(model).__name__}: {reason}. "
             "Choose another teacher, or leave out units only."
         ) from error
-    names = {id(module): name for name, module in twin.named_modules()} | {id(p): n for n, p in twin.named_parameters()}
     groups = [_parts(group, names) for group in raw]
     return [group for group in groups if group], called
+
+
+def _leading_out(
+    graph: Any, names: dict[int, str], called: dict[str, int], units: Sequence[Set[str]]
+) -> list[nn.Module]:
+    """Layers whose channels reach more than one of ``units``, or what can't be cut.
+
+    That is seen without following channel after channel, which takes long where a network reshapes its maps.
+    """
+    layers = [module for module in graph.module2node if isinstance(module, nn.Conv2d | nn.Linear)]
+    found = []
+    for layer in layers:
+        reached = _reached(graph.module2node[layer], graph.get_pruner_of_module(layer).prune_out_channels)
+        inside = [(node.module, handler) for node, handler in reached if id(node.module) in names]
+        outputs = any(type(node.module).__name__ == "_OutputOp" for node, _ in reached)
+        whole = all(_axis(module, handler.__name__) for module, handler in inside)
+        paths = {_module(names[id(module)], called) for module, _ in inside}
+        if outputs or not whole or _home(paths, units) is None:
+            found.append(layer)
+    return found
+
+
+def _reached(node: Any, handler: Any) -> set[tuple[Any, Any]]:
+    """All nodes of torch-pruning's graph that follow when ``handler`` cuts ``node``, each with what cuts it."""
+    found, todo = {(node, handler)}, [(node, handler)]
+    while todo:
+        node, handler = todo.pop()
+        following = {(dep.target, dep.handler) for dep in node.dependencies if dep.is_triggered_by(handler)}
+        todo += following - found
+        found |= following
+    return found
 
 
 def _parts(group: Any, names: dict[int, str]) -> list[_Part]:

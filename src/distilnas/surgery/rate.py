@@ -69,14 +69,17 @@ class _Bench:
     """The teacher's units and all trials as quick copies."""
 
     def __init__(self, units: Sequence[Unit], trials: Sequence[Trial], sample: Tensor, dtype: torch.dtype) -> None:
-        self._units: list[nn.Module] = []
+        self._dtype = dtype
+        self._quick: dict[int, nn.Module] = {}  # of the teacher's modules, which many trials have, by id
         self._trials: list[list[tuple[int, tuple[nn.Module, ...], int]]] = []  # by first unit: number, modules, last
-        x = sample.float()
-        for i, unit in enumerate(units):
-            self._units.append(quick(unit.module, x, dtype))
+        samples = [sample.float()]
+        for unit in units:
+            self._quick[id(unit.module)] = quick(unit.module, samples[-1], dtype)
+            samples.append(unit.module(samples[-1]))
+        self._units = list(self._quick.values())
+        for i, x in enumerate(samples[:-1]):
             own = [(number, trial) for number, trial in enumerate(trials) if trial.first == i]
-            self._trials.append([(number, _quick_row(trial.modules, x, dtype), trial.last) for number, trial in own])
-            x = unit.module(x)
+            self._trials.append([(number, self._quick_row(trial.modules, x), trial.last) for number, trial in own])
 
     def look(self, images: Tensor) -> Iterator[tuple[int, np.ndarray]]:
         """Number of each trial and its divergence on each image."""
@@ -88,10 +91,10 @@ class _Bench:
                 yield number, divergence(target, logits).double().cpu().numpy()
             feature = unit(feature)
 
-
-def _quick_row(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype) -> tuple[nn.Module, ...]:
-    row = []
-    for module in modules:
-        row.append(quick(module, x, dtype))
-        x = module(x)
-    return tuple(row)
+    def _quick_row(self, modules: Sequence[nn.Module], x: Tensor) -> tuple[nn.Module, ...]:
+        row = []
+        for module in modules:
+            known = self._quick.get(id(module))
+            row.append(quick(module, x, self._dtype) if known is None else known)
+            x = module(x)
+        return tuple(row)
