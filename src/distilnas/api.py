@@ -52,9 +52,10 @@ def shrink(
     Args:
         model: A timm name, the folder of a student, or your own trained module with one output per class. A module is
             copied, never changed.
-        images: A folder with a folder per class (or ``train/`` and ``test/`` of them), or a ``Dataset`` or
-            ``DataLoader`` of (image, label): images of Pillow, pixels (H, W, 3) uint8, or tensors (3, R, R) that are
-            the network's input already. Give them without random changes; training makes its own.
+        images: A folder with a folder per class (or ``train/`` and ``test/`` of them; images in no folders of classes
+            are named by the model), or a ``Dataset`` or ``DataLoader`` of (image, label): images of Pillow, pixels
+            (H, W, 3) uint8, or tensors (3, R, R) that are the network's input already. Give them without random
+            changes; training makes its own.
         macs: The most multiply-adds that are allowed: an amount (9_000_000, "9M"), a share of the teacher's (0.4,
             "40%"), or several, one student each. Budgets given together hold together. Default: half of the MACs.
         params: The most parameters, in the same forms.

@@ -9,12 +9,13 @@ from rich.table import Table
 from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
 
 _LIMIT = "{}: an amount (9M), a share of the teacher's (40%), or several for a family (75%,50%,25%)."
+_IMAGES = "Folder of images, one folder a class (or train/ and test/ of them); the teacher names images in no folders."
 _BY_ORDER = "Take the values of the file in order, whatever their names."
 
 
 def shrink(
     model: Annotated[str, typer.Argument(help="A timm model, or the folder of a student.")],
-    images: Annotated[str, typer.Argument(help="Folder of images, one folder a class (or train/ and test/ of them).")],
+    images: Annotated[str, typer.Argument(help=_IMAGES)],
     weights: Annotated[str | None, typer.Option(help="The model's weights; default: timm's pretrained ones.")] = None,
     weights_by_order: Annotated[bool, typer.Option(help=_BY_ORDER)] = False,
     macs: Annotated[str | None, typer.Option(help=_LIMIT.format("Most multiply-adds"))] = None,
@@ -80,7 +81,8 @@ def show_shrunk(summary: dict[str, Any]) -> None:
 
     costs = [name for name in (*EXACT, "latency_ms") if name in summary["teacher"]]
     table = Table(box=None, pad_edge=False)
-    for column in ("", "test top-1", "untrained", *(MEASURES[name].title for name in costs)):
+    accuracy = "agreement with the teacher" if summary.get("labels") == "teacher" else "test top-1"
+    for column in ("", accuracy, "untrained", *(MEASURES[name].title for name in costs)):
         table.add_column(column, justify="left" if not column else "right")
     teacher = summary["teacher"]
     table.add_row(f"teacher {teacher['name']}", f"{teacher['top1']:.2f} %", "", *_costs(costs, teacher, teacher))

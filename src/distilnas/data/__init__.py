@@ -2,7 +2,7 @@
 
 from distilnas.data.checking import CHECKS, Splits
 from distilnas.data.cifar import read_cifar
-from distilnas.data.folders import read_folder, read_image_data
+from distilnas.data.folders import has_classes, read_folder, read_image_data, read_unlabelled
 from distilnas.data.given import given_images, is_given, is_prepared
 from distilnas.data.huggingface import read_hf
 from distilnas.data.imageset import ImageSet
@@ -35,6 +35,7 @@ __all__ = [
     "digits",
     "eval_transform",
     "given_images",
+    "has_classes",
     "is_given",
     "is_prepared",
     "make_loader",
@@ -45,6 +46,7 @@ __all__ = [
     "read_hf",
     "read_image_data",
     "read_tar",
+    "read_unlabelled",
     "read_wds",
     "split",
     "synthetic",

@@ -11,6 +11,7 @@ systems leave behind; links to folders that are read already are left out with a
 
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,38 @@ def _folders_alone(folder: Path) -> list[str]:
     return found
 
 
+def has_classes(path: str | os.PathLike[str]) -> bool:
+    """Whether images lie in folders of classes, and not, without any, in the folder itself or its train/."""
+    folder, _ = split_folders(_existing_folder(path))
+    return bool(_subfolders(folder)) or not any(is_image(entry.name) for entry in folder.iterdir())
+
+
+def read_unlabelled(
+    path: str | os.PathLike[str], *, max_bad_share: float = 0.05, check: str = "auto", max_pixels: int = MAX_PIXELS
+) -> Splits:
+    """All images below a folder at any depth, or below its train/ and test/; one class without a name.
+
+    Raises ``UsageError`` as :func:`read_folder` does.
+    """
+    root = _existing_folder(path)
+    train, test = split_folders(root)
+    found = []
+    for folder in (train, test):
+        if folder is not None:
+            files = [name.removeprefix("./") for name in _image_files(folder, ".", {os.path.realpath(folder)})]
+            if not files:
+                raise UsageError(f"{folder} holds no images. Files must end in {' '.join(IMG_EXTENSIONS)}.")
+            images = _of_files(folder, _set_name(root, folder), ("",), np.zeros(len(files), dtype=np.int64), files)
+            found.append(readable(images, check, max_bad_share, max_pixels))
+    return Splits(train=found[0], test=found[1] if len(found) > 1 else None)
+
+
+def _of_files(folder: Path, name: str, classes: Sequence[str], labels: np.ndarray, files: Iterable[str]) -> ImageSet:
+    return ImageSet(
+        name=name, classes=tuple(classes), labels=labels, images=FileReader(root=folder, names=packed(files))
+    )
+
+
 def _set_name(root: Path, folder: Path) -> str:
     return root.name if folder == root else f"{root.name}/{folder.name}"
 
@@ -197,10 +230,6 @@ def _read(folder: Path, name: str, max_bad_share: float, check: str, max_pixels:
             f"The class folders of {folder} hold no images; they have {some(classes)}. "
             f"Files must end in {' '.join(IMG_EXTENSIONS)}."
         )
-    images = ImageSet(
-        name=name,
-        classes=tuple(classes),
-        labels=np.repeat(np.arange(len(classes), dtype=np.int64), counts),
-        images=FileReader(root=folder, names=packed(file for files in of_class for file in files)),
-    )
+    labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
+    images = _of_files(folder, name, classes, labels, (file for files in of_class for file in files))
     return readable(images, check, max_bad_share, max_pixels)

@@ -37,16 +37,32 @@ def write_cards(run: Path, summary: Mapping[str, Any]) -> list[str]:
             continue
         teacher = summary.get("teacher") or {}
         name = f"{teacher.get('name') or summary['run']}, {student['macs'] / 1e6:.3g} M multiply-adds"
-        page, text = run / place / CARD, model_card(name, read_config(run / place / CONFIG), teacher, student)
+        page, text = (
+            run / place / CARD,
+            model_card(
+                name,
+                read_config(run / place / CONFIG),
+                teacher,
+                student,
+                agreement=summary.get("labels") == "teacher",
+            ),
+        )
         if not page.is_file() or page.read_text(encoding="utf-8") != text:
             write_text(page, text)
         written.append(str(place / CARD))
     return written
 
 
-def model_card(name: str, config: Mapping[str, Any], teacher: Mapping[str, Any], student: Mapping[str, Any]) -> str:
+def model_card(
+    name: str,
+    config: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    student: Mapping[str, Any],
+    *,
+    agreement: bool = False,
+) -> str:
     """Markdown with the hub's header. ``config``: ``student.json``; ``teacher``, ``student``: what was measured of
-    them, empty where it is not known."""
+    them, empty where it is not known; ``agreement``: with the teacher, in place of accuracy."""
     parent = (config.get("parent") or {}).get("model") or teacher.get("name")
     tags = ["image-classification", "distilnas", "onnx"]
     head = {"library_name": "distilnas", "pipeline_tag": "image-classification", "tags": tags}
@@ -60,7 +76,7 @@ def model_card(name: str, config: Mapping[str, Any], teacher: Mapping[str, Any],
         f"- parent: {parent or 'a network of its own'}; the parent's licence holds for this student too",
         f"- images: {wants['resolution']} pixels, {prepared}",
         f"- classes: {', '.join(map(str, config.get('classes') or [])) or config['num_classes']}",
-        *([_measured(teacher, student)] if student else []),
+        *([_measured(teacher, student, agreement=agreement)] if student else []),
         "## Use\nNeeds numpy, Pillow and onnxruntime only.\n\n" + _USE,
         'As a torch module that can be trained further: `torch.export.load("model.pt2").module()`, or with distilnas '
         "`from distilnas.networks import load_student; model = load_student(folder)`.",
@@ -70,10 +86,11 @@ def model_card(name: str, config: Mapping[str, Any], teacher: Mapping[str, Any],
     return "\n\n".join(lines) + "\n"
 
 
-def _measured(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> str:
+def _measured(teacher: Mapping[str, Any], student: Mapping[str, Any], *, agreement: bool) -> str:
     """A table of parent and student."""
     rows = {"parent": teacher, "student": student}
-    head = "## Measured\n\n| | test top-1 | MACs | parameters | bytes |\n|---|---|---|---|---|"
+    accuracy = "agreement with the parent" if agreement else "test top-1"
+    head = f"## Measured\n\n| | {accuracy} | MACs | parameters | bytes |\n|---|---|---|---|---|"
     return "\n".join([head, *(_row(name, row) for name, row in rows.items() if row)])
 
 

@@ -13,6 +13,7 @@ from distilnas.data import (
     read_hf,
     read_image_data,
     read_tar,
+    read_unlabelled,
     read_wds,
     synthetic,
 )
@@ -75,6 +76,8 @@ def _read_path(data: DataSettings, path: str) -> Splits:
                 test_split=data.test_split,
                 **bad,
             )
+        case "unlabelled":
+            return read_unlabelled(path, **bad)
         case _:
             return read_image_data(path, layout=data.layout, **bad)
 

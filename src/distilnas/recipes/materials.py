@@ -1,6 +1,6 @@
 """What the steps of any run work with: device, images, loaders; everything loaded when first needed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +67,7 @@ class Materials:
         self.own_images = images
         self.data, self.runtime, self.seed, self.preprocessing = data, runtime, seed, preprocessing
         self.rating_images = rating_images
+        self.name_classes: Callable[[DataSplits], DataSplits] | None = None
         self.progress = progress or SilentProgress()
         if runtime.threads:
             torch.set_num_threads(runtime.threads)
@@ -74,8 +75,9 @@ class Materials:
 
     @cached_property
     def splits(self) -> DataSplits:
-        """The images as they are now."""
-        return load_splits(self.data, self.seed, self.rating_images, self.own_images)
+        """The images as they are now, with the classes that ``name_classes`` gives them where it is there."""
+        found = load_splits(self.data, self.seed, self.rating_images, self.own_images)
+        return self.name_classes(found) if self.name_classes else found
 
     def training_inputs(self, folder: Path, splits: DataSplits) -> dict[str, Any]:
         """What ``train_classifier`` needs besides model, settings, name and seed."""

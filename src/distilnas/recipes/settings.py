@@ -14,7 +14,7 @@ from distilnas.recipes.budgets import BudgetSettings, check_budgets
 from distilnas.space import FittedSpace
 from distilnas.training import ClassifierSettings
 
-OWN = "own"
+OWN, UNLABELLED = "own", "unlabelled"
 _MOST_RANDOM = 1_000
 IDENTITY = ("seed", "data", "teacher", "space", "distill", "rate")
 
@@ -34,7 +34,8 @@ _KEYS_OF_SOURCES = {
 class DataSettings:
     """Which images; the guide's page on data shows a line for each ``source``. ``digits`` comes with scikit-learn,
     ``synthetic`` is made up (``images`` of them, default 1000, in ``classes``, default 10); ``own`` are handed over in
-    Python, and ``path`` tells them from others; the others need ``path``.
+    Python, and ``path`` tells them from others; ``unlabelled`` are a folder without classes, which the teacher names
+    (recipe ``shrink``); the others need ``path``.
 
     Without test images of the source's own, or in ``test_path`` (wds, tar), ``test_fraction`` is split off. Columns or
     entries (``image_key``, ``label_key``) and splits (``train_split``, ``test_split``) have names where the source has.
@@ -46,7 +47,9 @@ class DataSettings:
     size.
     """
 
-    source: Literal["digits", "folder", "cifar10", "cifar100", "hf", "wds", "tar", "synthetic", "own"] = "folder"
+    source: Literal["digits", "folder", "cifar10", "cifar100", "hf", "wds", "tar", "synthetic", "own", "unlabelled"] = (
+        "folder"
+    )
     path: str | None = None
     test_path: str | None = None
     image_key: str | None = None

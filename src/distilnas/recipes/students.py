@@ -31,7 +31,8 @@ from distilnas.recipes.planning.bench import Plan
 from distilnas.recipes.planning.disk import onnx_mb, program_mb, weights_mb
 from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work
 from distilnas.recipes.planning.steps import testing_step, training_step
-from distilnas.recipes.settings import plain
+from distilnas.recipes.settings import UNLABELLED, plain
+from distilnas.recipes.unlabelled import WORDS
 from distilnas.records.files import to_json
 from distilnas.retrain import AUXILIARY, retrain
 from distilnas.runtime.store import StepRecord
@@ -77,6 +78,8 @@ def check_images(job: AnyJob) -> None:
     """Raise what is wrong with the images, before anything is written; cheap for a run that has them."""
     if not job.finished(DATA):
         _ = job.materials.splits
+        if job.materials.data.source == UNLABELLED:
+            job.progress.message(f"mind: {WORDS}")
 
 
 class LeavesNetwork(Step[AnyJob, None]):

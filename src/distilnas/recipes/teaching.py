@@ -24,8 +24,9 @@ from distilnas.recipes.planning.disk import weights_mb
 from distilnas.recipes.planning.forecast import USUAL_CLASSES, StandIn, StepForecast, Work
 from distilnas.recipes.planning.probes import settle
 from distilnas.recipes.planning.steps import testing_step, testing_work, training_step
-from distilnas.recipes.settings import DataSettings, RuntimeSettings, TeacherSettings
+from distilnas.recipes.settings import UNLABELLED, DataSettings, RuntimeSettings, TeacherSettings
 from distilnas.recipes.students import DATA
+from distilnas.recipes.unlabelled import named, outputs_of
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_seed, torch_seed
@@ -78,6 +79,20 @@ class Teaching:
             model = self.own.copy() if self.own else _new_teacher(self.settings, number)
         check_classes(model, number, self.resolution)
         return self.device.module(model)
+
+    def name_classes(self, splits: DataSplits) -> DataSplits:
+        """Images without classes with those that the teacher takes them for.
+
+        Raises ``UsageError`` for a teacher that is to be fitted, which needs true ones.
+        """
+        if self.own is None and self.settings.fit is not None:
+            raise UsageError(
+                f"{self._materials.data.path} has no folders of classes: to fine-tune a teacher sort the images into "
+                "CLASS/ folders; else give a teacher that is ready, and leave out teacher.fit (--fit-epochs)."
+            )
+        names = outputs_of(self.own or self.settings, self.resolution)
+        model = self.own.copy() if self.own else _new_teacher(self.settings, len(names))
+        return named(splits, names, model, self._materials)
 
     def bare(self, num_classes: int) -> nn.Module:
         """A network of the teacher's kind as it is made elsewhere, to load the run's weights into: to be cut."""
@@ -157,7 +172,10 @@ def taught(
         images=images,
         progress=progress,
     )
-    return materials, Teaching(teacher, materials, cut=cut, own=own)
+    teaching = Teaching(teacher, materials, cut=cut, own=own)
+    if settings.data.source == UNLABELLED:
+        materials.name_classes = teaching.name_classes
+    return materials, teaching
 
 
 def teacher_preprocessing(teacher: TeacherSettings, data: DataSettings) -> Preprocessing:

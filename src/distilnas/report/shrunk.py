@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -120,6 +120,7 @@ class ShrunkSummary:
     rating: dict[str, Number]
     space: dict[str, Any]
     latency: Latency | None = None
+    labels: Literal["images", "teacher"] = "images"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,8 +78,14 @@ def _points(
 
 def _headline(found: ShrunkSummary) -> str:
     student, teacher = found.students[0], found.teacher
+    sizes = f"{student.macs / teacher.macs:.0%} of the MACs and {student.params / teacher.params:.0%} of the parameters"
+    if found.labels == "teacher":
+        return (
+            f"{sizes}: of {wording.percent(student.top1)} of the test images the student says what its teacher says. "
+            "They have no classes: wherever this page says top-1, it means agreement with the teacher."
+        )
     return (
-        f"{student.macs / teacher.macs:.0%} of the MACs and {student.params / teacher.params:.0%} of the parameters: "
+        f"{sizes}: "
         f"the student reaches {wording.percent(student.top1)} top-1, its teacher {wording.percent(teacher.top1)}."
     )
 

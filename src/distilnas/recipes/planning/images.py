@@ -13,7 +13,7 @@ from PIL import Image
 from distilnas.data import DataSplits, ImageSet, make_splits
 from distilnas.errors import UsageError
 from distilnas.recipes.images import load_splits
-from distilnas.recipes.settings import DataSettings
+from distilnas.recipes.settings import UNLABELLED, DataSettings
 
 _IMAGENET = (1_281_167, 50_000, 1000)
 KNOWN = {
@@ -82,6 +82,8 @@ def planned_images(
                 "and counted: leave them out, or limit the number with data.train_images."
             )
         splits = load_splits(replace(data, cache_mb=0.0, check="none"), seed, rating_images)
+        if data.source == UNLABELLED:
+            splits = _of_classes(splits, usual_classes)
         return PlannedImages(splits=splits, source="data", real=True, seconds=time.monotonic() - start)
     name, known = _known(data)
     if images is None and known is None:
@@ -104,6 +106,13 @@ def planned_images(
     )
     source = "--images" if images is not None else f"known of {name}"
     return PlannedImages(splits=splits, source=source, real=False, seconds=time.monotonic() - start)
+
+
+def _of_classes(splits: DataSplits, number: int) -> DataSplits:
+    """The images as if there were so many classes."""
+    names = tuple(map(str, range(number)))
+    parts = ("train", "validation", "rating", "test")
+    return DataSplits(**{part: replace(getattr(splits, part), classes=names) for part in parts})
 
 
 def stand_ins(number: int, classes: int, resolution: int, *, cifar: bool = False) -> ImageSet:

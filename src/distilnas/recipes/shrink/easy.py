@@ -9,16 +9,17 @@ import yaml
 from timm.models import get_pretrained_cfg
 
 from distilnas.config import merge, overrides_from, parse
-from distilnas.data import read_image_data
+from distilnas.data import ImageSet, has_classes, read_image_data, read_unlabelled
 from distilnas.errors import UsageError
 from distilnas.networks.files import CONFIG, read_config
 from distilnas.recipes.own import OwnImages
-from distilnas.recipes.settings import OWN
-from distilnas.recipes.shrink.settings import ShrinkSettings
+from distilnas.recipes.settings import OWN, UNLABELLED
+from distilnas.recipes.shrink.settings import LibrarySettings, ShrinkSettings
 from distilnas.runtime.weights import read_state, stored_classes
 from distilnas.teachers import create_teacher
 
 FIT_EPOCHS = 8
+_MOST_RATED = 0.3  # of the training images
 
 
 def budgets_of(given: Mapping[str, str | None]) -> tuple[dict[str, str], ...]:
@@ -58,21 +59,24 @@ def shrink_settings(
     """Settings for timm's ``model`` (or a student's folder, or ``own``) and ``images``, a folder or the user's own.
 
     A teacher whose classes are not the images' is fine-tuned first, for ``fit_epochs`` (default 8); with ``fit_epochs``
-    any is. ``minutes`` or ``epochs``: of the recovery of each student. ``more``: other settings, in place of what is
-    found out. On processors that multiply bfloat16 matrices the run uses these.
+    any is. Images that lie in no folders of classes are named by it. ``minutes`` or ``epochs``: of the recovery of each
+    student. ``more``: other settings, in place of what is found out. On processors that multiply bfloat16 matrices the
+    run uses these.
     """
-    is_folder = (Path(model) / CONFIG).is_file()
+    source, is_folder = _source(images), (Path(model) / CONFIG).is_file()
+    train = images.train if isinstance(images, OwnImages) else _listed(source)
     teacher: dict[str, Any] = {"student": model} if is_folder else {"model": model}
     teacher |= {"weights": weights, "weights_by_order": by_order} if weights else {}
     teacher |= {} if is_folder or weights or model == OWN else {"pretrained": True}
-    if fit_epochs or (fit_epochs is None and _classes_differ(model, images, weights, is_folder)):
+    if fit_epochs or (fit_epochs is None and _classes_differ(model, source, len(train.classes), weights, is_folder)):
         teacher["fit"] = _fit(fit_epochs or FIT_EPOCHS)
     recovery = {"minutes": minutes, "epochs": epochs}
     data = {
         "recipe": "shrink",
         "seed": seed,
-        "data": _source(images) | ({"resolution": resolution} if resolution else {}),
+        "data": source | ({"resolution": resolution} if resolution else {}),
         "teacher": teacher,
+        "library": _few(train),
         "budgets": [dict(budget) for budget in budgets],
         "recovery": {name: value for name, value in recovery.items() if value is not None},
         "runtime": {"precision": "bf16-mixed" if _multiplies_bf16() else "32-true"},
@@ -81,9 +85,9 @@ def shrink_settings(
 
 
 def _source(images: str | OwnImages) -> dict[str, Any]:
-    return (
-        {"source": OWN, "path": images.key} if isinstance(images, OwnImages) else {"source": "folder", "path": images}
-    )
+    if isinstance(images, OwnImages):
+        return {"source": OWN, "path": images.key}
+    return {"source": "folder" if has_classes(images) else UNLABELLED, "path": images}
 
 
 def _fit(epochs: int) -> dict[str, Any]:
@@ -91,11 +95,21 @@ def _fit(epochs: int) -> dict[str, Any]:
     return {"epochs": epochs, "batch_size": 64, "optim": optim}
 
 
-def _classes_differ(model: str, images: str | OwnImages, weights: str | None, is_folder: bool) -> bool:
-    if model == OWN:
+def _listed(source: Mapping[str, Any]) -> ImageSet:
+    """The training images of a folder, not looked into."""
+    read = read_unlabelled if source["source"] == UNLABELLED else read_image_data
+    return read(source["path"], check="none").train
+
+
+def _few(train: ImageSet) -> dict[str, Any]:
+    """Where images are few, so many of them for ratings that most are left to train on."""
+    most = max(len(train.classes), int(_MOST_RATED * len(train)))
+    return {"rating_images": most} if most < LibrarySettings.rating_images else {}
+
+
+def _classes_differ(model: str, source: Mapping[str, Any], number: int, weights: str | None, is_folder: bool) -> bool:
+    if model == OWN or source["source"] == UNLABELLED:
         return False
-    train = images.train if isinstance(images, OwnImages) else read_image_data(images, check="none").train
-    number = len(train.classes)
     if is_folder:
         return read_config(Path(model) / CONFIG)["num_classes"] != number
     if weights:

@@ -12,6 +12,7 @@ from distilnas.latency.keep import LATENCY
 from distilnas.recipes.frame import Job, Outline, Recipe, conclude, drive
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import OwnImages, OwnTeacher, check_own, own_teacher
+from distilnas.recipes.settings import UNLABELLED
 from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
 from distilnas.recipes.shrink.steps import LIBRARY, STEPS, BudgetSteps, ShrinkJob, budget_steps
@@ -120,6 +121,8 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         "held_out_teacher": curve["teacher"],
         "artefacts": students[0]["artefacts"],
     }
+    if job.settings.data.source == UNLABELLED:
+        found["labels"] = "teacher"
     if timed:
         found["latency"] = latency_summary(
             timed, next(row["latency"]["limit_ms"] for row in students if "latency" in row)
