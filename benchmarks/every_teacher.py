@@ -1,19 +1,22 @@
 """Every model of docs/guide/teachers.md, and ten more drawn from timm, made smaller to 70 % of their multiply-adds.
 
-``python -m benchmarks.every_teacher [MODEL ...] [--seconds 300]`` (without models all of the page, then the ten):
-random weights, few images, few ratios; each model in a process of its own. Of each: a library is built, the best
-student within the limit assembled, saved, loaded (bit for bit), exported with parity, trained for one step. Records go
-to ``results/every_teacher.json``; what fails is there with its reason.
+``python -m benchmarks.every_teacher [MODEL ...] [--seconds 300] [--opset 18]`` (without models all of the page, then
+the ten): random weights, few images, few ratios; each model in a process of its own. Of each: a library is built, the
+best student within the limit assembled, saved, loaded (bit for bit), exported with parity, trained for one step.
+Records go to ``results/every_teacher.json``, what fails with its reason, and into the page's column *70 %*.
 """
 
 import argparse
-import ast
+import itertools
 import json
+import multiprocessing
 import random
-import subprocess
-import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Iterator
+from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.identity import CLASSES, GUIDE, make, rows
+from benchmarks.identity import CLASSES, GUIDE, fill_cells, make, rows
 from distilnas.errors import DistilnasError
 from distilnas.export.onnx import export_onnx
 from distilnas.networks import load_student, save_student
@@ -38,10 +41,11 @@ from distilnas.teachers.units import propose_units
 RESULTS = Path(__file__).parent / "results" / "every_teacher.json"
 SHARE, RATIOS, SEED, MORE = 0.7, (1.0, 0.5), 0, 10
 _SIDES = (64, 96, 128, 224)
+VERSIONS = {name: metadata.version(name) for name in ("torch", "timm", "torch-pruning", "onnx", "onnxruntime")}
 Row = tuple[str, int, dict[str, Any]]
 
 
-def check(model: str, pixels: int, arguments: dict[str, Any]) -> dict[str, Any]:
+def check(model: str, pixels: int, arguments: dict[str, Any], opset: int) -> dict[str, Any]:
     """What came of one model; raises where a step fails."""
     teacher = make(model, arguments)
     shape = (3, pixels, pixels)
@@ -61,7 +65,7 @@ def check(model: str, pixels: int, arguments: dict[str, Any]) -> dict[str, Any]:
         loaded = load_student(folder)
         with torch.no_grad():
             same = torch.equal(loaded(held_out[0]), student(held_out[0]))
-        parity = export_onnx(loaded, folder / "model.onnx", held_out[0][:4]).relative_difference
+        parity = export_onnx(loaded, folder / "model.onnx", held_out[0][:4], opset=opset).relative_difference
     loss = one_step(loaded, [unit.module for unit in units], calibration[0])
     groups = [group for unit in units for group in unit.groups]
     return {
@@ -88,7 +92,7 @@ def one_step(student: nn.Module, teacher: list[nn.Module], x: Tensor) -> float:
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in student.parameters()), (
         "gradients are no numbers"
     )
-    return round(float(loss), 4)
+    return round(loss.item(), 4)
 
 
 def images(number: int, size: int, seed: int) -> Tensor:
@@ -97,19 +101,18 @@ def images(number: int, size: int, seed: int) -> Tensor:
     return functional.interpolate(coarse, size, mode="bicubic")
 
 
-def drawn() -> list[Row]:
-    """The smallest of a few models of families of which the page has none, families drawn with a fixed seed."""
+def drawn() -> Iterator[Row]:
+    """The smallest of a few models of each of ten families of which the page has none, drawn with a fixed seed."""
     known = {_family(model) for model, _, _ in rows(GUIDE.read_text(encoding="utf-8"))}
     draw = random.Random(SEED)
     others = sorted({_family(model) for model in timm.list_models()} - known)
-    found = []
+    number = 0
     for family in draw.sample(others, len(others)):
         names = timm.list_models(module=family)
-        some = draw.sample(names, min(6, len(names)))
-        smallest = min(some, key=_parameters)
-        if (fitting := _fitted(smallest)) is not None and len(found) < MORE:
-            found.append(fitting)
-    return found
+        smallest = min(draw.sample(names, min(6, len(names))), key=_parameters)
+        if number < MORE and (row := _fitted(smallest)) is not None:
+            number += 1
+            yield row
 
 
 def _family(model: str) -> str:
@@ -142,39 +145,55 @@ def _fitted(model: str) -> Row | None:
     return None
 
 
-def one(row: Row, seconds: int) -> dict[str, Any]:
+def one(row: Row, seconds: int, opset: int) -> dict[str, Any]:
     """``check`` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.every_teacher", "--one", repr(row)]
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    process = fork.Process(target=_tell, args=(there, row, opset))
     begun = time.monotonic()
+    process.start()
+    there.close()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-        lines = (done.stdout or done.stderr).strip().splitlines()
-        found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failure": lines[-1][:300]}
-    except subprocess.TimeoutExpired:
-        found = {"failure": f"not done in {seconds} s"}
-    return {"model": row[0], "pixels": row[1], **found, "seconds": round(time.monotonic() - begun)}
+        found = here.recv() if here.poll(seconds) else {"failure": f"not done in {seconds} s"}
+    except EOFError:
+        found = {"failure": "its process ended"}
+    process.kill()
+    process.join()
+    record = {"model": row[0], "pixels": row[1], "arguments": row[2], **found}
+    return record | {"seconds": round(time.monotonic() - begun), "versions": VERSIONS}
+
+
+def _tell(end: Connection, row: Row, opset: int) -> None:
+    try:
+        end.send(check(*row, opset))
+    except Exception as error:  # whatever a network's code holds
+        if not isinstance(error, DistilnasError):
+            traceback.print_exc()
+        lines = str(error).strip().splitlines() or [""]
+        kind = "" if isinstance(error, DistilnasError) else f"{type(error).__name__}: "
+        end.send({"failure": f"{kind}{lines[0][:300]}"})
+
+
+def _cell(record: dict[str, Any]) -> str:
+    """The share reached, or the reason in a few words."""
+    return "no: " + record["failure"].partition(":")[0][:60] if "failure" in record else f"{100 * record['macs']:.0f} %"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="*")
     parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--one", type=ast.literal_eval)
+    parser.add_argument("--opset", type=int, default=18)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.one:
-        try:
-            print(json.dumps(check(*args.one)))
-        except DistilnasError as error:
-            sys.exit(str(error))
-        return
-    page = rows(GUIDE.read_text(encoding="utf-8"))
-    chosen = [row for row in page if row[0] in args.models] if args.models else [*page, *drawn()]
+    every = itertools.chain(rows(GUIDE.read_text(encoding="utf-8")), drawn())
+    chosen = (row for row in every if not args.models or row[0] in args.models)
     records = {record["model"]: record for record in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
-    for row in chosen:
-        records[row[0]] = one(row, args.seconds)
+    for row in itertools.islice(chosen, len(args.models) or None):
+        records[row[0]] = one(row, args.seconds, args.opset)
         print(json.dumps(records[row[0]]), flush=True)
         RESULTS.write_text("[\n" + ",\n".join(json.dumps(record) for record in records.values()) + "\n]\n")
+    fill_cells({model: [_cell(record)] for model, record in records.items()}, at=12)
 
 
 if __name__ == "__main__":

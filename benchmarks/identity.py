@@ -10,7 +10,7 @@ import ast
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,6 +110,18 @@ def rows(text: str) -> list[tuple[str, int, dict[str, Any]]]:
     return found
 
 
+def fill_cells(cells: Mapping[str, list[str]], *, at: int) -> None:
+    """Write ``cells`` (by model) into the page's tables, from column number ``at`` on."""
+
+    def filled(row: re.Match[str]) -> str:
+        if row["model"] not in cells:
+            return row[0]
+        old, new = row[0].strip("|").split("|"), [f" {cell} " for cell in cells[row["model"]]]
+        return "|".join(["", *old[:at], *new, *old[at + len(new) :], ""])
+
+    GUIDE.write_text(_ROW.sub(filled, GUIDE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 @torch.no_grad()
 def _run(network: nn.Module, images: Tensor) -> Tensor:
     return network(images)
@@ -143,20 +155,12 @@ def _cells(network: nn.Module, row: tuple[str, int, dict[str, Any]], say: Callab
 
 def main(models: list[str]) -> None:
     """Fill the columns of ``models``, all if there are none, and print the failures with their reasons."""
-    text = GUIDE.read_text(encoding="utf-8")
-    chosen = [row for row in rows(text) if not models or row[0] in models]
+    chosen = [row for row in rows(GUIDE.read_text(encoding="utf-8")) if not models or row[0] in models]
     cells = {}
     for row in chosen:
         cells[row[0]] = _cells(make(row[0], row[2]), row, print)
         print(row[0], *cells[row[0]], sep="\t", flush=True)
-
-    def filled(row: re.Match[str]) -> str:
-        if row["model"] not in cells:
-            return row[0]
-        kept = row[0].strip("|").split("|")[:10]
-        return "|".join(["", *kept, *(f" {cell} " for cell in cells[row["model"]]), ""])
-
-    GUIDE.write_text(_ROW.sub(filled, text), encoding="utf-8")
+    fill_cells(cells, at=10)
 
 
 if __name__ == "__main__":
