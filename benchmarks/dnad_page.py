@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.dnad_study import RESULTS
-from benchmarks.pages import DOCS, fill, markdown, save
+from benchmarks.pages import DOCS, save
+from benchmarks.texts import fill, markdown
 
 NAMES = {
     "dnad": "DNAD",

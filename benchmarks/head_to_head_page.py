@@ -10,7 +10,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.head_to_head import ARMS, RESULTS
-from benchmarks.pages import DOCS, fill, markdown
+from benchmarks.pages import DOCS
+from benchmarks.texts import fill, markdown
 
 TITLES = {
     "ours": "**distilnas shrink**",

@@ -9,9 +9,9 @@ from scipy.stats import rankdata
 
 from benchmarks import wide_study
 from benchmarks.kept import Kept, Truth, kept_seeds, taus_of
-from benchmarks.pages import markdown
 from benchmarks.ranking_study import STITCHED
 from benchmarks.search_study import BUDGETS, PAPER, RESULTS, TRUTHS
+from benchmarks.texts import markdown
 from distilnas import ranking
 from distilnas.files import read_json
 

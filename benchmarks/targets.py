@@ -3,10 +3,10 @@
 import numpy as np
 
 from benchmarks.kept import Truth, seeds_of, shares_better, spos_losses, taus_of, tenth
-from benchmarks.pages import markdown
 from benchmarks.ranking_study import STITCHED
 from benchmarks.search_study import BUDGETS, PAPER
 from benchmarks.second_truth import baselines_of, further_truths, winners
+from benchmarks.texts import markdown
 from distilnas import ranking
 
 SIX = ("deep-25-epochs-6-blocks", "deep-25-epochs-6-blocks-seed-1")

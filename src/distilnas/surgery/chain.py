@@ -1,10 +1,12 @@
 """A frozen teacher as a chain of units, and copies of its units that are quick to run."""
 
 import copy
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import torch
@@ -12,15 +14,18 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from distilnas.errors import UsageError
 from distilnas.networks.cut import as_module, between, trace
 from distilnas.networks.layouts import Layout
 from distilnas.networks.parent import Border
 from distilnas.surgery.branches import with_branches
-from distilnas.surgery.cut import put
+from distilnas.surgery.cut import cut, put
 from distilnas.surgery.groups import InnerGroup, inner_groups
 from distilnas.surgery.heads import head_groups
 from distilnas.surgery.taps import convolved_norms
 from distilnas.teachers.units import Units
+
+_log = logging.getLogger(__name__)
 
 _SAME = 1e-3  # relative difference of a fused unit's output, from rounding
 
@@ -65,11 +70,19 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """The ``border`` at which a unit ends, in block number ``block``; ``droppable``: the unit adds to its input."""
+    """The ``border`` at which a unit ends, in block number ``block``, which ends with module ``tap``.
+
+    ``droppable``: the unit adds to its input.
+    """
 
     border: Border
     block: int
+    tap: str
     droppable: bool
+
+    def of_block(self) -> "End":
+        """That of the whole block as one unit."""
+        return replace(self, border=replace(self.border, path=self.tap), droppable=False)
 
 
 def ends_of(units: Units) -> tuple[End, ...]:
@@ -80,22 +93,25 @@ def ends_of(units: Units) -> tuple[End, ...]:
             continue
         border = Border(path=tap.path, channels=tap.channels, height=tap.height, width=tap.width, layout=tap.layout)
         if block.role == "stem":
-            ends.append(End(border=border, block=number, droppable=False))
+            ends.append(End(border=border, block=number, tap=tap.path, droppable=False))
             continue
         for unit in block.units:
             beside = unit is block.units[-1] and not unit.path.startswith(f"{tap.path}.")
             path = tap.path if beside else unit.path
-            ends.append(End(border=replace(border, path=path), block=number, droppable=unit.removable))
+            border = replace(border, path=path)
+            ends.append(End(border=border, block=number, tap=tap.path, droppable=unit.removable))
     return tuple(ends)
 
 
 def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int, int]) -> tuple[Unit, ...]:
     """``model`` (set to eval mode and frozen) as units that end at ``ends``, and the head behind them, its own block.
 
-    The first unit and the head are never left out, others only where they give out the shape that they take. Raises
-    ``UsageError`` where the network can't be cut or traced there.
+    The first unit and the head are never left out, others only where they give out the shape that they take. A block
+    that can't be traced inside is one unit. Raises ``UsageError`` where the network can't be cut or traced between
+    blocks.
     """
     model = model.eval().requires_grad_(False)
+    ends = _traceable(model, ends, image_shape)
     paths = [end.border.path for end in ends]
     graph = trace(model, paths, image_shape)
     modules = [as_module(model, between(graph, a, b)).eval() for a, b in pairwise([None, *paths, None])]
@@ -108,7 +124,8 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
             y = module(x)
         droppable = i > 0 and end is not None and end.droppable and x.shape == y.shape
         heads = head_groups(module, x)
-        groups = [*heads, *(group for group in channels[i] if not any(_overlap(group, one) for one in heads))]
+        others = [group for group in channels[i] if not any(_overlap(group, one) for one in heads)]
+        groups = [*heads, *(group for group in others if _can_be_thinner(module, group, x, y))]
         units.append(
             Unit(
                 name=end.border.path if end else "head",
@@ -125,10 +142,34 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
     return tuple(units)
 
 
+def _traceable(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int, int]) -> list[End]:
+    """``ends``, but one alone for each block inside which the network is no fixed graph."""
+
+    def fixed(some: Sequence[End]) -> bool:
+        with suppress(UsageError):
+            return bool(trace(model, [end.border.path for end in some], image_shape))
+        return False
+
+    if fixed(ends):
+        return list(ends)
+    blocks = [list(block) for _, block in groupby(ends, key=lambda end: end.block)]
+    return [end for block in blocks for end in (block if fixed(block) else [block[-1].of_block()])]
+
+
 def _overlap(group: InnerGroup, other: InnerGroup) -> bool:
     """Whether both cut the same module."""
     paths = {part.path for part in (*other.made, *other.read)}
     return any(part.path in paths for part in (*group.made, *group.read))
+
+
+def _can_be_thinner(module: nn.Module, group: InnerGroup, x: Tensor, y: Tensor) -> bool:
+    """Whether ``module``, which gives ``y`` for ``x``, runs with half of ``group``: its code may have a width in it."""
+    thin = copy.deepcopy(module)
+    cut(thin, group, range(group.elements // 2))
+    with suppress(Exception), torch.no_grad():  # the network's own code, on sizes that it was not written for
+        return thin(x).shape == y.shape
+    _log.info("channels of %s stay: the code around them does not allow fewer", group.name)
+    return False
 
 
 def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
