@@ -21,11 +21,22 @@ class Choosy(nn.Sequential):
         return super().forward(x)
 
 
+class PassedBy(nn.Sequential):
+    """Layers with a shortcut around them."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("kind", "names"),
-    [(Choosy, ["stem", "middle", "head"]), (nn.Sequential, ["stem", "middle.0", "middle.1", "head"])],
+    [
+        (Choosy, ["stem", "middle", "head"]),
+        (PassedBy, ["stem", "middle", "head"]),
+        (nn.Sequential, ["stem", "middle.0", "middle.1", "head"]),
+    ],
 )
-def test_a_block_that_is_no_fixed_graph_inside_is_one_unit(kind, names):
+def test_a_block_that_can_not_be_cut_inside_is_one_unit(kind, names):
     middle = kind(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
     model = nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 4, 1), middle=middle, flat=nn.Flatten()))
     places = (("stem", 0, "stem"), ("middle.0", 1, "middle"), ("middle.1", 1, "middle"))

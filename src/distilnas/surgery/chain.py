@@ -107,11 +107,11 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
     """``model`` (set to eval mode and frozen) as units that end at ``ends``, and the head behind them, its own block.
 
     The first unit and the head are never left out, others only where they give out the shape that they take. A block
-    that can't be traced inside is one unit. Raises ``UsageError`` where the network can't be cut or traced between
+    that can't be cut inside is one unit. Raises ``UsageError`` where the network can't be cut or traced between
     blocks.
     """
     model = model.eval().requires_grad_(False)
-    ends = _traceable(model, ends, image_shape)
+    ends = _possible(model, ends, image_shape)
     paths = [end.border.path for end in ends]
     graph = trace(model, paths, image_shape)
     modules = [as_module(model, between(graph, a, b)).eval() for a, b in pairwise([None, *paths, None])]
@@ -142,18 +142,20 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
     return tuple(units)
 
 
-def _traceable(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int, int]) -> list[End]:
-    """``ends``, but one alone for each block inside which the network is no fixed graph."""
+def _possible(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int, int]) -> list[End]:
+    """``ends``, but one alone for each block inside which the network can't be cut."""
 
-    def fixed(some: Sequence[End]) -> bool:
+    def possible(some: Sequence[End]) -> bool:
+        paths = [end.border.path for end in some]
         with suppress(UsageError):
-            return bool(trace(model, [end.border.path for end in some], image_shape))
+            graph = trace(model, paths, image_shape)
+            return all(between(graph, a, b) for a, b in pairwise([None, *paths, None]))
         return False
 
-    if fixed(ends):
+    if possible(ends):
         return list(ends)
     blocks = [list(block) for _, block in groupby(ends, key=lambda end: end.block)]
-    return [end for block in blocks for end in (block if fixed(block) else [block[-1].of_block()])]
+    return [end for block in blocks for end in (block if possible(block) else [block[-1].of_block()])]
 
 
 def _overlap(group: InnerGroup, other: InnerGroup) -> bool:
