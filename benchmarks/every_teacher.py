@@ -1,9 +1,9 @@
 """Every model of docs/guide/teachers.md, and ten more drawn from timm, made smaller to 70 % of their multiply-adds.
 
-``python -m benchmarks.every_teacher [MODEL ...] [--seconds 300] [--opset 18]`` (without models all of the page, then
-the ten): random weights, few images, few ratios; each model in a process of its own. Of each: a library is built, the
-best student within the limit assembled, saved, loaded (bit for bit), exported with parity, trained for one step.
-Records go to ``results/every_teacher.json``, what fails with its reason, and into the page's column *70 %*.
+``python -m benchmarks.every_teacher [MODEL ...] [--drawn] [--seconds 300] [--opset 18]`` (without models all of the
+page, then the ten): random weights, few images, few ratios; each model in a process of its own. Of each: a library is
+built, the best student within the limit assembled, saved, loaded (bit for bit), exported with parity, trained for one
+step. Records go to ``results/every_teacher.json``, what fails with its reason, and into the page's column *70 %*.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import multiprocessing
 import random
 import re
 import tempfile
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ from distilnas.teachers.units import propose_units
 RESULTS = Path(__file__).parent / "results" / "every_teacher.json"
 SHARE, RATIOS, SEED, MORE = 0.7, (1.0, 0.5), 0, 10
 _TOKENS = "### Tokens and channels-last maps"
-_WORDS = 60  # letters of a reason in the table
+_LETTERS = 60  # of a reason in the table
 _SIDES = (64, 96, 128, 224)
 VERSIONS = {name: metadata.version(name) for name in ("torch", "timm", "torch-pruning", "onnx", "onnxruntime")}
 Row = tuple[str, int, dict[str, Any]]
@@ -135,7 +136,8 @@ def drawn() -> Iterator[Row]:
     for family in draw.sample(others, len(others)):
         names = timm.list_models(module=family)
         smallest = min(draw.sample(names, min(6, len(names))), key=_parameters)
-        if number < MORE and (row := _fitted(smallest)) is not None:
+        ours = not timm.models.model_entrypoint(smallest).__module__.startswith("timm.")
+        if number < MORE and not ours and (row := _fitted(smallest)) is not None:
             number += 1
             yield row
 
@@ -202,7 +204,7 @@ def _tell(end: Connection, row: Row, opset: int) -> None:
 def _cell(record: dict[str, Any]) -> str:
     """The share reached, or the reason in a few words."""
     if "failure" in record:
-        return f"no: {re.split('[:.,]', record['failure'])[0][:_WORDS]}"
+        return "no: " + textwrap.shorten(re.split("[:.,]", record["failure"])[0], _LETTERS, placeholder=" ...")
     return f"{100 * record['macs']:.0f} %{' (early end)' if record['early'] else ''}"
 
 
@@ -220,21 +222,24 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
     others = [record for record in records if record["model"] not in maps | tokens]
     names = ", ".join(f"`{record['model']}` {_cell(record)}" for record in others)
     passed = sum("failure" not in record for record in others)
+    untried = f" ({MORE - len(others)} not tried)" if len(others) < MORE else ""
     return (
         f"Through all steps came {told(maps)} models of the first table, most of them convolutional, "
         f"{told(tokens)} of the second, most of them transformers, and "
-        f"{passed} of {len(others)} more of families drawn from timm ({names or 'not tried yet'})."
+        f"{passed} of {MORE}{untried} more, of families drawn from timm ({names or 'none yet'})."
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="*")
+    parser.add_argument("--drawn", action="store_true", help="only the ten that are drawn")
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--opset", type=int, default=18)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    every = itertools.chain(rows(GUIDE.read_text(encoding="utf-8")), drawn())
+    page = [] if args.drawn else rows(GUIDE.read_text(encoding="utf-8"))
+    every = itertools.chain(page, drawn())
     chosen = (row for row in every if not args.models or row[0] in args.models)
     records = {record["model"]: record for record in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
     for row in itertools.islice(chosen, len(args.models) or None):
