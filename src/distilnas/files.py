@@ -11,7 +11,7 @@ from typing import Any
 
 from distilnas.errors import UsageError
 
-_LEFTOVER = re.compile(r"\.(?P<name>.+\.(json|yaml|html|safetensors|npz|csv|onnx|png))\.[a-z0-9_]{8}")
+_LEFTOVER = re.compile(r"\.(?P<name>.+\.(json|yaml|html|md|safetensors|npz|csv|onnx|png|pt2))\.[a-z0-9_]{8}")
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -14,6 +14,7 @@ from tiny_shrink import CONFIG, tiny_shrink
 import distilnas
 from distilnas.costing import profile
 from distilnas.errors import InfeasibleError, UsageError
+from distilnas.files import is_leftover
 from distilnas.networks import load_student
 from distilnas.recipes.catalogue import run_recipe
 from distilnas.recipes.shrink.easy import budgets_of
@@ -32,6 +33,13 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shrink")
     run_recipe(tiny_shrink(folder, photos), folder / "run")
     return folder / "run"
+
+
+def test_leftovers_of_every_file_would_be_known(run: Path) -> None:
+    """What a killed write leaves beside any file of a run is removed by the next process."""
+    files = [path.name for path in run.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert {"model.pt2", "README.md"} <= set(files)
+    assert all(is_leftover(f".{name}.a1b2c3d4") for name in files)
 
 
 def summary_of(run: Path) -> dict:
