@@ -102,7 +102,8 @@ def test_two_processes_take_turns_with_one_and_leave_nothing_behind():
 
 
 def test_names_and_settings():
-    assert set(BENCHMARKS) == {"distill", "distill-cifar", "rate", "solve", "retrain", "shrink", "scale", "processes"}
+    names = {"distill", "distill-cifar", "rate", "solve", "retrain", "shrink", "library", "scale", "processes"}
+    assert set(BENCHMARKS) == names
     with pytest.raises(UsageError, match="unknown benchmark 'distil'; did you mean 'distill'"):
         benchmark("distil", CPU)
     with pytest.raises(UsageError, match="repeats must be at least 1, got 0"):

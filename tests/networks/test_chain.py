@@ -122,7 +122,7 @@ def test_the_description_tells_what_was_done_to_each_part() -> None:
 def test_a_part_of_another_make_is_refused() -> None:
     chain = small.chain_of(small.RESNET)
     chain.blocks[1] = nn.Conv2d(64, 64, 1)
-    with pytest.raises(UsageError, match="one of parent, linear, skip, pooled; a Conv2d can't be stored"):
+    with pytest.raises(UsageError, match="one of parent, linear, cell, skip, pooled; a Conv2d can't be stored"):
         chain.describe()
 
 

@@ -77,7 +77,7 @@ def table() -> list[Row]:
     lines = re.findall(r"^\| [^|]+ \| `\w+` \| \d+ \|.*\|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     rows = []
     for line in lines:
-        family, model, pixels, arguments, blocks, policy, taps, strides, layouts, whole, kept, units = (
+        family, model, pixels, arguments, blocks, policy, taps, strides, layouts, whole, kept, units, _ = (
             cell.strip().replace("`", "") for cell in line.strip("|").split("|")
         )
         named = (argument.split("=") for argument in arguments.split(", ") if argument)

@@ -153,7 +153,8 @@ def unit_family(
         options=tuple(options),
         ratings=np.array([*rated, *[0.0 for _ in gone]]),
         costs={
-            name: np.append(values, [0] * len(gone)) for name, values in costs_of(unit, parts, kept, measures).items()
+            name: np.append(values, np.zeros_like(values, shape=len(gone)))
+            for name, values in costs_of(unit, parts, kept, measures).items()
         }
         | {name: np.array([cost(numbers) for numbers in options], dtype=np.float64) for name, cost in timed.items()},
     )
