@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.dnad_study import RESULTS
-from benchmarks.pages import DOCS, save
-from benchmarks.texts import fill, markdown
+from benchmarks.pages import save
+from benchmarks.texts import DOCS, fill, markdown
 
 NAMES = {
     "dnad": "DNAD",

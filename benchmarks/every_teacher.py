@@ -216,8 +216,11 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
 
     def told(models: set[str]) -> str:
         tried = models & some.keys()
-        missing = f" ({len(models - tried)} not tried)" if models - tried else ""
-        return f"{sum('failure' not in some[model] for model in tried)} of {len(models)}{missing}"
+        early = sum(some[model].get("early", False) for model in tried)
+        passed = sum("failure" not in some[model] for model in tried)
+        counts = {"of them by an early end": early, "not tried": len(models - tried)}
+        notes = ", ".join(f"{number} {words}" for words, number in counts.items() if number)
+        return f"{passed} of {len(models)}{f' ({notes})' if notes else ''}"
 
     others = [record for record in records if record["model"] not in maps | tokens]
     names = ", ".join(f"`{record['model']}` {_cell(record)}" for record in others)

@@ -10,8 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.head_to_head import ARMS, RESULTS
-from benchmarks.pages import DOCS
-from benchmarks.texts import fill, markdown
+from benchmarks.texts import DOCS, fill, markdown
 
 TITLES = {
     "ours": "**distilnas shrink**",

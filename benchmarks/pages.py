@@ -8,8 +8,6 @@ matplotlib.use("svg")
 matplotlib.rcParams |= {"svg.hashsalt": "distilnas", "svg.fonttype": "none", "axes.spines.top": False}
 import matplotlib.pyplot as plt  # noqa: E402
 
-DOCS = Path(__file__).parent.parent / "docs" / "results"
-
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Write a picture that is the same every time, and close it."""

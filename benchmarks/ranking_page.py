@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.kept import MACRO_BUDGETS, Kept, Truth, seeds_of, shares_better, spos_losses, taus_of, tenth
-from benchmarks.pages import DOCS, save
+from benchmarks.pages import save
 from benchmarks.ranking_study import METRICS, RATINGS, RESULTS, STITCHED, VARIANTS
 from benchmarks.search_study import PAPER
 from benchmarks.second_truth import (
@@ -29,7 +29,7 @@ from benchmarks.second_truth import (
     winners_table,
 )
 from benchmarks.targets import targets_table
-from benchmarks.texts import fill, markdown
+from benchmarks.texts import DOCS, fill, markdown
 from distilnas import ranking
 from distilnas.tables import RatingTable
 from distilnas.tables.combine import scaled, spread_weights

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+DOCS = Path(__file__).parent.parent / "docs" / "results"
+
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
     """A table."""

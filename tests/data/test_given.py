@@ -100,7 +100,9 @@ def test_tensors_are_inputs_as_they_are(data: Any) -> None:
     )
     assert torch.equal(torch.cat([x for x, _ in batches]), INPUTS)
     assert torch.equal(torch.cat([y for _, y in batches]), torch.tensor(LABELS))
-    changed = train_transform(as_given(images), Augmentation())(images.raw(0))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # some draws leave a small image as it is
+        changed = train_transform(as_given(images), Augmentation())(images.raw(0))
     assert changed.shape == (3, SIDE, SIDE)
     assert not torch.equal(changed, INPUTS[0])
 

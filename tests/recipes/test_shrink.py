@@ -35,6 +35,17 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+def test_an_edited_page_stays_and_a_lost_one_comes_back(run: Path, photos: Path) -> None:
+    page = run / Path(summary_of(run)["artefacts"]["weights"]).with_name("README.md")
+    written = page.read_text()
+    page.write_text(written + "licence: mine")
+    run_recipe(tiny_shrink(run.parent, photos), run)
+    assert page.read_text() == written + "licence: mine"
+    page.unlink()
+    run_recipe(tiny_shrink(run.parent, photos), run)
+    assert page.read_text() == written
+
+
 def test_leftovers_of_every_file_would_be_known(run: Path) -> None:
     """What a killed write leaves beside any file of a run is removed by the next process."""
     files = [path.name for path in run.rglob("*") if path.is_file() and path.name != ".lock"]

@@ -1,7 +1,7 @@
 """A student's page for a model hub: what it is, what it was measured at, how to run it."""
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -28,29 +28,17 @@ print(config["classes"][logits[0].argmax()])
 ```"""
 
 
-def write_cards(run: Path, summary: Mapping[str, Any]) -> list[str]:
-    """A page beside each exported student of the ``summary`` of ``run``; their paths below it."""
-    written = []
+def write_cards(run: Path, summary: Mapping[str, Any]) -> None:
+    """A page beside each exported student of the ``summary`` of ``run`` that has none: one that is there may have been
+    edited, and goes with its folder when the student is made anew."""
+    teacher, agreement = summary.get("teacher") or {}, summary.get("labels") == "teacher"
     for student in summary.get("students") or [{**summary, **summary.get("student", {})}]:
-        place = PurePosixPath(student.get("artefacts", {}).get("weights", "")).parent
-        if not (run / place / CONFIG).is_file() or place == PurePosixPath("."):
-            continue
-        teacher = summary.get("teacher") or {}
-        name = f"{teacher.get('name') or summary['run']}, {student['macs'] / 1e6:.3g} M multiply-adds"
-        page, text = (
-            run / place / CARD,
-            model_card(
-                name,
-                read_config(run / place / CONFIG),
-                teacher,
-                student,
-                agreement=summary.get("labels") == "teacher",
-            ),
-        )
-        if not page.is_file() or page.read_text(encoding="utf-8") != text:
-            write_text(page, text)
-        written.append(str(place / CARD))
-    return written
+        weights = student.get("artefacts", {}).get("weights")
+        folder = (run / weights).parent if weights else run
+        if (folder / CONFIG).is_file() and not (folder / CARD).exists():
+            name = f"{teacher.get('name') or summary['run']}, {student['macs'] / 1e6:.3g} M multiply-adds"
+            config = read_config(folder / CONFIG)
+            write_text(folder / CARD, model_card(name, config, teacher, student, agreement=agreement))
 
 
 def model_card(

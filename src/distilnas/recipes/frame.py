@@ -372,13 +372,14 @@ def write_results(folder: Path, **files: Any) -> None:
 
 
 def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
-    """``summary.json`` and the report, unless both are there and nothing changed."""
+    """``summary.json`` and the report, unless both are there and nothing changed; pages that students lack."""
     path = folder / "summary.json"
     if not ranks.leads():
         return
+    write_cards(folder, summary)
     intact = all(checksums.is_noted(folder, name) for name in ("report.html", path.name))
     if not intact or read_json(path) != summary:
         write_json(path, summary)
-        checksums.note(folder, path.name, *write_cards(folder, summary))
+        checksums.note(folder, path.name)
         progress.message("report")
         write_report(folder)

@@ -111,8 +111,7 @@ def planned_images(
 def _of_classes(splits: DataSplits, number: int) -> DataSplits:
     """The images as if there were so many classes."""
     names = tuple(map(str, range(number)))
-    parts = ("train", "validation", "rating", "test")
-    return DataSplits(**{part: replace(getattr(splits, part), classes=names) for part in parts})
+    return DataSplits(**{part: replace(getattr(splits, part), classes=names) for part in PARTS})
 
 
 def stand_ins(number: int, classes: int, resolution: int, *, cifar: bool = False) -> ImageSet:
