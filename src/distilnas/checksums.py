@@ -20,6 +20,7 @@ RECORD, TOP = "step.json", "files.json"
 _SUMS, _OWN = "sha256", "record_sha256"
 _FIELDS = {"schema", "name", "key", "inputs", "result", "seconds", "files"}
 _SUMMARY = "summary.json"
+_PAGE = ".md"  # for people, who may edit it
 _STUDENT, _WEIGHTS, _WEIGHTS_SUM = "student.json", "model.safetensors", "weights_sha256"
 
 State = Literal["ok", "changed", "missing", "unchecked"]
@@ -83,9 +84,13 @@ def changed(folder: Path, name: str) -> str:
 
 
 def require_intact(folder: Path) -> None:
-    """Raise ``UsageError`` for the first file of a run's steps, or its summary, that changed since it was written."""
+    """Raise ``UsageError`` for the first file of a run's steps, or its summary, that changed since it was written.
+
+    Pages are left aside: nothing is read from them.
+    """
     for found in check_folder(folder):
-        if found.state == "changed" and ("/" in found.path or found.path == _SUMMARY):
+        read = ("/" in found.path or found.path == _SUMMARY) and not found.path.endswith(_PAGE)
+        if found.state == "changed" and read:
             raise UsageError(
                 f"{folder / found.path} changed since it was written (its SHA-256 is another): {found.remedy}."
             )

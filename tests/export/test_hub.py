@@ -40,8 +40,7 @@ def folder(tmp_path: Path) -> Path:
     student = {"top1": 81.5, "macs": 9_290_144, "params": 417_034, "bytes": 1_712_712}
     student["artefacts"] = {"weights": "students/macs-40pct/export/model.safetensors"}  # type: ignore[assignment]
     summary = {"teacher": {"name": "mobilenetv2_100", "top1": 81.0, "macs": 24_451_072}, "students": [student]}
-    write_cards(tmp_path / "run", summary)
-    assert [path.name for path in export.glob("*.md")] == ["README.md"]
+    assert write_cards(tmp_path / "run", summary) == ["students/macs-40pct/export/README.md"]
     return export
 
 

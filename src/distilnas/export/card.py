@@ -28,9 +28,10 @@ print(config["classes"][logits[0].argmax()])
 ```"""
 
 
-def write_cards(run: Path, summary: Mapping[str, Any]) -> None:
+def write_cards(run: Path, summary: Mapping[str, Any]) -> list[str]:
     """A page beside each exported student of the ``summary`` of ``run`` that has none: one that is there may have been
-    edited, and goes with its folder when the student is made anew."""
+    edited, and goes with its folder when the student is made anew. Returns what was written, relative to the run."""
+    written = []
     teacher, agreement = summary.get("teacher") or {}, summary.get("labels") == "teacher"
     for student in summary.get("students") or [{**summary, **summary.get("student", {})}]:
         weights = student.get("artefacts", {}).get("weights")
@@ -39,6 +40,8 @@ def write_cards(run: Path, summary: Mapping[str, Any]) -> None:
             name = f"{teacher.get('name') or summary['run']}, {student['macs'] / 1e6:.3g} M multiply-adds"
             config = read_config(folder / CONFIG)
             write_text(folder / CARD, model_card(name, config, teacher, student, agreement=agreement))
+            written.append((folder / CARD).relative_to(run).as_posix())
+    return written
 
 
 def model_card(

@@ -376,7 +376,8 @@ def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> 
     path = folder / "summary.json"
     if not ranks.leads():
         return
-    write_cards(folder, summary)
+    if pages := write_cards(folder, summary):
+        checksums.note(folder, *pages)
     intact = all(checksums.is_noted(folder, name) for name in ("report.html", path.name))
     if not intact or read_json(path) != summary:
         write_json(path, summary)
