@@ -32,7 +32,8 @@ from distilnas.recipes.frame import Job
 from distilnas.recipes.shrink.easy import shrink_settings
 from distilnas.recipes.shrink.recipe import open_shrink, run_shrink
 from distilnas.recipes.shrink.settings import ShrinkSettings
-from distilnas.recipes.shrink.steps import LIBRARY, Shelf, ShrinkJob, calibration_batches
+from distilnas.recipes.shrink.steps import LIBRARY, Shelf, calibration_batches
+from distilnas.recipes.shrink.students import ShrinkJob
 from distilnas.recipes.teaching import TEACHER, WEIGHTS
 from distilnas.recovery import Lesson, RecoverySettings, recover
 from distilnas.recovery.outputs import comparable

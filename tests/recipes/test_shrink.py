@@ -18,7 +18,7 @@ from distilnas.files import is_leftover
 from distilnas.networks import load_student
 from distilnas.recipes.catalogue import run_recipe
 from distilnas.recipes.shrink.easy import budgets_of
-from distilnas.recipes.shrink.steps import _no_worse
+from distilnas.recipes.shrink.recovering import _no_worse
 from distilnas.report.shrunk import read_shrunk
 from distilnas.runtime.progress import Event
 

@@ -8,13 +8,16 @@ from distilnas.recovery.probe import probe_rate
 from distilnas.recovery.recover import Recovered, recover
 from distilnas.recovery.settings import RecoverySettings
 from distilnas.recovery.student import train_student
+from distilnas.recovery.trials import Trials, hold_trials
 
 __all__ = [
     "HeldOut",
     "Lesson",
     "Recovered",
     "RecoverySettings",
+    "Trials",
     "comparable",
+    "hold_trials",
     "logit_divergence",
     "probe_rate",
     "recover",

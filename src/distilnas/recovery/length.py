@@ -6,6 +6,7 @@ from distilnas.errors import UsageError
 from distilnas.recovery.settings import RecoverySettings
 
 _FEWEST = 5  # updates that say something about a learning rate
+_TRIAL = 0.1  # of a recovery's updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,12 @@ def updates_of(
 def probe_updates(settings: RecoverySettings, updates: int) -> int:
     """Updates with each learning rate before a recovery of ``updates``; 0 where so few would say nothing."""
     each = int(settings.probe * updates / settings.probes) if settings.probes else 0
+    return each if each >= _FEWEST else 0
+
+
+def trial_updates(updates: int) -> int:
+    """Of each student that is tried before a recovery of ``updates``; 0 where so few would say nothing."""
+    each = int(_TRIAL * updates)
     return each if each >= _FEWEST else 0
 
 

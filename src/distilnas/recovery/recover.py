@@ -34,13 +34,35 @@ class Recovered:
     updates: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A recovery before its training: as in ``Recovered``, and the ``updates`` that the settings ask for."""
+
+    before: dict[str, float]
+    lr: float
+    tried: tuple[dict[str, Any], ...]
+    updates: int
+
+
 def recover(
     student: nn.Module, lesson: Lesson, settings: RecoverySettings, *, fit_epochs: float | None = None
 ) -> Recovered:
-    """Train ``student`` in place, see ``train_student``, after timing and probes where the settings ask for them.
+    """Train ``student`` in place, see ``train_student``, as ``prepare`` finds."""
+    found = prepare(student, lesson, settings, fit_epochs=fit_epochs)
+    trained = train_student(student, lesson, settings.at(found.lr), updates=found.updates)
+    done = Rounds.of(found.updates, update_stream(lesson, settings).per_epoch).total
+    return Recovered(
+        model=trained.model, log=trained.log, before=found.before, lr=found.lr, tried=found.tried, updates=done
+    )
 
-    ``fit_epochs``: how long the teacher was fitted. What is found before the training is kept in ``NOTES`` beside the
-    lesson's checkpoint: an interrupted recovery goes on with it, also where ``minutes`` set the length.
+
+def prepare(
+    student: nn.Module, lesson: Lesson, settings: RecoverySettings, *, fit_epochs: float | None = None
+) -> Prepared:
+    """Length and learning rate of a recovery, by timing and probes where the settings ask for them.
+
+    ``student`` stays as it is. ``fit_epochs``: how long the teacher was fitted. What is found is kept in ``NOTES``
+    beside the lesson's checkpoint: an interrupted recovery goes on with it, also where ``minutes`` set the length.
     """
     notes = Notes(lesson.checkpoint.with_name(NOTES))
     before = notes.keep("before", lambda: lesson.measure(student))
@@ -51,9 +73,7 @@ def recover(
     updates = updates_of(settings, stream.per_epoch, fit_epochs=fit_epochs, timing=timing)
     lr, tried = _choose(student, lesson, settings, notes, probe_updates(settings, updates))
     lr = lr or settings.optim.for_batch(stream.pieces.update).lr
-    trained = train_student(student, lesson, settings.at(lr), updates=updates)
-    done = Rounds.of(updates, stream.per_epoch).total
-    return Recovered(model=trained.model, log=trained.log, before=before, lr=lr, tried=tried, updates=done)
+    return Prepared(before=before, lr=lr, tried=tried, updates=updates)
 
 
 def _choose(

@@ -70,6 +70,18 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A student of one ``kind`` recovered briefly: its divergence from the teacher (nats) on held-out images then, None
+    where it diverged."""
+
+    kind: str
+    macs: int
+    params: int
+    val_kl: float | None
+    val_top1: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShrunkNetwork:
     """A teacher or student; accuracies are top-1 in percent on the test images."""
 
@@ -83,6 +95,7 @@ class ShrunkNetwork:
     top1_before_training: float | None = None
     budget: dict[str, str | int] = field(default_factory=dict)
     as_rated: bool = True
+    trials: tuple[Trial, ...] = ()
     difference: Difference | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
 

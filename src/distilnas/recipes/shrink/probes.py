@@ -20,7 +20,7 @@ from distilnas.recipes.planning.meter import MOST, Measure, Meter, Probed, Sampl
 from distilnas.recipes.planning.probes import STILL, Watch, noise_batch
 from distilnas.recipes.planning.steps import scaled_note, testing_work
 from distilnas.recovery import Lesson, RecoverySettings
-from distilnas.recovery.length import probe_updates, updates_of
+from distilnas.recovery.length import Timing, probe_updates, trial_updates, updates_of
 from distilnas.recovery.student import Rounds, student_training
 from distilnas.runtime.device import Device
 from distilnas.runtime.progress import Progress
@@ -151,23 +151,26 @@ def recovery_step(
     tested: Sequence[Probed],
     *,
     fit_epochs: float,
+    trials: int = 0,
 ) -> StepForecast:
     """Timing, probes and training of a recovery; ``tested``: passes of student and teacher.
 
-    Of the learning rates half are taken to be tried. With ``minutes`` the recovery takes just these.
+    Of the learning rates half are taken to be tried. With ``minutes`` the recovery takes just these. With ``trials``
+    not the recovery, but so many students' before it; one is none.
     """
     pieces = settings.pieces(bench.images.count("train"))
     probed = bench.measure(name, update_steps(student, lesson, settings, meter=bench.meter), pieces.at_once)
     bench.advise("recovery", probed, settings.batch_size)
-    works = (Work(fixed=60 * settings.minutes),) if settings.minutes else ()
+    works = (Work(fixed=60 * settings.minutes),) if settings.minutes and not trials else ()
     if not works:
         per_epoch = bench.images.count("train") // pieces.update
-        updates = updates_of(settings, per_epoch, fit_epochs=fit_epochs)
-        each = probe_updates(settings, updates)
-        rounds = [
-            Rounds.of(updates, per_epoch),
-            *[Rounds.of(each, per_epoch)] * (ceil(settings.probes / 2) * (each > 0)),
-        ]
+        timing = Timing(update=pieces.passes * probed.seconds(), held_out=tested[0].seconds("pass"))
+        updates = updates_of(settings, per_epoch, fit_epochs=fit_epochs, timing=timing)
+        each, trial = probe_updates(settings, updates), trial_updates(updates)
+        if trials and (trials == 1 or not trial):
+            return StepForecast(name=name)
+        rounds = [Rounds.of(each, per_epoch)] * (ceil(settings.probes / 2) * (each > 0))
+        rounds += [Rounds.of(trial, per_epoch)] * trials if trials else [Rounds.of(updates, per_epoch)]
         done, tests = sum(one.total for one in rounds), 1 + sum(one.number for one in rounds)
         load, start = bench.loading(settings.augment).of(done * pieces.update / tests, tests)
         compute = done * pieces.passes * probed.seconds()

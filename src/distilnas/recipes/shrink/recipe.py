@@ -15,7 +15,8 @@ from distilnas.recipes.own import OwnImages, OwnTeacher, check_own, own_teacher
 from distilnas.recipes.settings import UNLABELLED
 from distilnas.recipes.shrink.budgets import check_each
 from distilnas.recipes.shrink.settings import ShrinkSettings
-from distilnas.recipes.shrink.steps import LIBRARY, STEPS, BudgetSteps, ShrinkJob, budget_steps
+from distilnas.recipes.shrink.steps import LIBRARY, STEPS, BudgetSteps, budget_steps
+from distilnas.recipes.shrink.students import ShrinkJob
 from distilnas.recipes.shrink.telling import paired
 from distilnas.recipes.shrink.timed import latency_summary
 from distilnas.recipes.students import check_images
@@ -94,7 +95,7 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
     """``summary.json``; all paths are relative to the run."""
     library, teacher = records["library"].result, records["teacher"].result
     students = [_student(job, steps) for steps in budget_steps(job.settings)]
-    first = job.result(budget_steps(job.settings)[0].choose)
+    first = job.result(budget_steps(job.settings)[0].trial)
     timed = records["latency"].result if "latency" in records else None
     curve = records["curve"].result if "curve" in records else {"rows": [], "teacher": None}
     found = {
@@ -131,7 +132,7 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
 
 
 def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
-    chosen, tested, exported = (job.do(step) for step in (steps.choose, steps.evaluate, steps.export))
+    chosen, tested, exported = (job.do(step) for step in (steps.trial, steps.evaluate, steps.export))
     place = exported.folder.relative_to(job.run.folder)
     return {
         "budget": chosen.result["budget"],
@@ -144,6 +145,7 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
         **_latency(chosen.result),
         "as_rated": chosen.result["as_rated"],
         "alternatives": chosen.result["alternatives"],
+        "trials": chosen.result["trials"],
         "onnx": exported.result,
         "artefacts": {
             "architecture": f"{place}/student.json",

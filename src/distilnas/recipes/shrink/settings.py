@@ -74,19 +74,22 @@ class LibrarySettings:
 @dataclass(frozen=True, kw_only=True)
 class ChoiceSettings:
     """``assembled``: so many of the best solutions, of every kind first, are put together and measured before the long
-    step, and the best of them goes on. ``curve``: at so many budgets a student is measured before any training.
+    step, and the best of them goes on. ``tried``: of so many kinds (where they end, what images they see) the best is
+    first recovered for a tenth of the length, and the one that is then nearest to the teacher goes on; 1: none, the
+    measurement before training decides. ``curve``: at so many budgets a student is measured before any training.
     ``explorer``: so many budgets of every measure, in all combinations, are solved for the report; nothing is measured.
     """
 
     assembled: int = 5
+    tried: int = 3
     curve: int = 8
     explorer: int = 16
 
     def __post_init__(self) -> None:
-        if self.assembled < 1 or self.curve < 0 or not 0 <= self.explorer <= _MOST_EXPLORED:
+        if self.assembled < 1 or self.tried < 1 or self.curve < 0 or not 0 <= self.explorer <= _MOST_EXPLORED:
             raise UsageError(
-                f"choice.assembled must be at least 1, choice.curve not negative and choice.explorer from 0 to "
-                f"{_MOST_EXPLORED}, got {self.assembled}, {self.curve} and {self.explorer}."
+                f"choice.assembled and choice.tried must be at least 1, choice.curve not negative and choice.explorer "
+                f"from 0 to {_MOST_EXPLORED}, got {self.assembled}, {self.tried}, {self.curve} and {self.explorer}."
             )
 
 

@@ -6,36 +6,43 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from distilnas.data import ImageSet, Preprocessing
+from distilnas.data import ImageSet
 from distilnas.errors import InfeasibleError
 from distilnas.files import write_json
 from distilnas.latency.keep import LATENCY, Kept, latency_limit
-from distilnas.networks import load_student, save_student
+from distilnas.networks import save_student
 from distilnas.networks.chain import ChainNet
-from distilnas.recipes.frame import Job, Several, Step
-from distilnas.recipes.materials import CHECKPOINT, finish_training
-from distilnas.recipes.planning.bench import Plan
+from distilnas.recipes.frame import Several, Step
 from distilnas.recipes.planning.disk import weights_mb
 from distilnas.recipes.planning.forecast import StandIn, StepForecast, Work, joined
-from distilnas.recipes.planning.meter import Probed
 from distilnas.recipes.planning.steps import testing_work
 from distilnas.recipes.settings import plain
 from distilnas.recipes.shrink import probes
 from distilnas.recipes.shrink.budgets import Budget, in_words, limits_in, slug
 from distilnas.recipes.shrink.cells import TrainCells
+from distilnas.recipes.shrink.recovering import Recover, TryOut, passes
 from distilnas.recipes.shrink.settings import ShrinkSettings
+from distilnas.recipes.shrink.students import (
+    AtWork,
+    Draft,
+    ShrinkJob,
+    ShrinkPlan,
+    read_student,
+    timm_name,
+    wants,
+    words,
+)
 from distilnas.recipes.shrink.telling import Compare, EvaluateParent, Explore, save_answers
 from distilnas.recipes.shrink.timed import MeasureLatency, kept_inside, latency_record
-from distilnas.recipes.students import DATA, Export, LeavesNetwork, beside
-from distilnas.recipes.teaching import TEACHER, WEIGHTS, Teaching
-from distilnas.recovery import Lesson, recover
+from distilnas.recipes.students import DATA, Export, beside
+from distilnas.recipes.teaching import TEACHER, WEIGHTS
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.seeds import derive_rng
 from distilnas.solve import Limit
@@ -61,12 +68,8 @@ from distilnas.surgery.students import parent_of, student_net
 from distilnas.tables.measures import EXACT
 from distilnas.teachers.units import propose_units
 
-ShrinkJob = Job[ShrinkSettings, Teaching]
-ShrinkPlan = Plan[ShrinkSettings, Teaching]
-AtWork = ShrinkJob | ShrinkPlan
 _BATCH = 125
 _FEWEST_BATCHES = 4
-_FIT_ELSEWHERE = 8.0  # epochs that a teacher is taken to have been fitted for where that was not here
 _DISTANCE = 2  # blocks in which alternatives to the best differ from it
 _SEARCHED = "searched"
 _FEW_IMAGES = 500  # for students that are only compared
@@ -79,14 +82,6 @@ class Shelf:
     library: Library
     trunks: tuple[Trunk, ...]
     teacher: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Draft:
-    """What a forecast takes for a budget's ``candidates``, and for the ``student`` that is chosen of them."""
-
-    candidates: tuple[Chosen, ...]
-    student: nn.Module
 
 
 class MakeLibrary(Step[ShrinkJob, Shelf]):
@@ -155,6 +150,7 @@ class Choose(Step[ShrinkJob, Draft]):
     def keys(self, job: ShrinkJob) -> dict[str, Any]:
         limits = {limit.cost: [limit.min, limit.max] for limit in self.limits(job)}
         keys = {"library": job.key(LIBRARY), "limits": limits, "assembled": job.settings.choice.assembled}
+        keys["tried"] = job.settings.choice.tried
         return keys | ({"latency": job.key(LATENCIES)} if LATENCY in limits else {})
 
     def limits(self, job: ShrinkJob) -> tuple[Limit, ...]:
@@ -171,18 +167,23 @@ class Choose(Step[ShrinkJob, Draft]):
         else:
             solved, kinds = _candidates(shelf, limits, job.settings.choice.assembled)
         built = choose(shelf.library, [chosen for chosen, _ in kinds], few, *rating_batches(job))
-        words = {chosen.choice: kind for chosen, kind in kinds}
-        rows = [{"kind": words[one.chosen.choice], **_row(shelf, one)} for one in built]
-        (best,) = choose(shelf.library, [built[0].chosen], calibration_batches(job), *rating_batches(job))
-        save_student(folder, _student(job, shelf, best), **_words(job, best.chosen.choice.side))
+        names = {chosen.choice: kind for chosen, kind in kinds}
+        rows = [{"kind": names[one.chosen.choice], **_row(shelf, one)} for one in built]
         found = {"budget": dict(self.budget), "limits": {limit.cost: [limit.min, limit.max] for limit in limits}}
         write_json(folder / "choice.json", found | {"assembled": rows})
-        as_rated = best.chosen.choice == solved.choice
-        if kept:
-            found["latency"] = latency_record(kept, best.chosen, limits, job.get(LATENCIES).table)
-        found |= {"optimal": solved.solution.optimal, "as_rated": as_rated, **rows[0], **_row(shelf, best)}
+        best = [one.chosen for one in _of_each_kind(built)[: job.settings.choice.tried]]
+        finalists = []
+        for i, one in enumerate(choose(shelf.library, best, calibration_batches(job), *rating_batches(job))):
+            place = str(i) if i else "."
+            save_student(folder / place, _student(job, shelf, one), **words(job, one.chosen.choice.side))
+            row = {"folder": place, "kind": names[one.chosen.choice], **_row(shelf, one)}
+            row |= {"as_rated": one.chosen.choice == solved.choice}
+            if kept:
+                row["latency"] = latency_record(kept, one.chosen, limits, job.get(LATENCIES).table)
+            finalists.append(row)
+        found |= {"optimal": solved.solution.optimal, **finalists[0]}
         _tell(job, dict(self.budget), found)
-        return found | {"alternatives": [row for row in rows if row["kind"] != _SEARCHED]}
+        return found | {"alternatives": [row for row in rows if row["kind"] != _SEARCHED], "finalists": finalists}
 
     def stand_in(self, plan: ShrinkPlan) -> StandIn[Draft]:
         """As many candidates as the run finds, and the best as a network.
@@ -200,7 +201,7 @@ class Choose(Step[ShrinkJob, Draft]):
         few = [probes.noise(2, resolution=plan.preprocessing.resolution, device=plan.device)]
         (built,) = choose(shelf.library, [solved], few, few)
         with TemporaryDirectory() as folder:
-            save_student(Path(folder), _student(plan, shelf, built), **_words(plan, built.chosen.choice.side))
+            save_student(Path(folder), _student(plan, shelf, built), **words(plan, built.chosen.choice.side))
             student = read_student(plan, Path(folder))
         costs = solved.solution.costs
         plan.assumptions.append(
@@ -221,57 +222,6 @@ class Choose(Step[ShrinkJob, Draft]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recover(LeavesNetwork):
-    """Distil the teacher into the whole student."""
-
-    name: str = "recover"
-    of: Choose
-    together: ClassVar = True
-
-    def place(self, job: ShrinkJob) -> str:
-        return beside(self.of.place(job), self.name)
-
-    def keys(self, job: ShrinkJob) -> dict[str, Any]:
-        return {"choose": job.key(self.of), "data": job.key(DATA), "recovery": plain(job.settings.recovery)}
-
-    def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        student = read_student(job, job.do(self.of).folder)
-        lesson = _lesson(job, student, folder / CHECKPOINT)
-        found = recover(student, lesson, job.settings.recovery, fit_epochs=_fit_epochs(job.settings))
-        after = found.log.epochs[-1]
-        helped = _no_worse(found.before, after)
-        if not helped:
-            job.progress.message(
-                "  mind: the student is worse on held-out images after its recovery: it stays untrained"
-            )
-        kept: Any = found.model if helped else read_student(job, job.do(self.of).folder)
-        save_student(folder, kept, **_words(job, _wants(job, student).resolution))
-        result = {"before": found.before, "after": after, "helped": helped, "lr": found.lr}
-        result |= {"tried": list(found.tried), "updates": found.updates}
-        return result | finish_training(folder, found.log)
-
-    def network(self, plan: ShrinkPlan) -> nn.Module:
-        """See ``LeavesNetwork``."""
-        return plan.get(self.of).student
-
-    def shares(self, plan: ShrinkPlan) -> dict[str, float]:
-        return {f"recover {slug(dict(self.of.budget))}": 4}
-
-    def probe(self, plan: ShrinkPlan) -> StepForecast:
-        student, teacher = self.network(plan), plan.get(TEACHER).model
-        found = probes.recovery_step(
-            plan.bench,
-            f"recover {slug(dict(self.of.budget))}",
-            student,
-            _lesson(plan, student, Path(CHECKPOINT)),
-            plan.settings.recovery,
-            (_passes(plan, self.of), plan.bench.passes(EVALUATE_TEACHER.name, teacher)),
-            fit_epochs=_fit_epochs(plan.settings),
-        )
-        return replace(found, name=self.name)
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluateStudent(Step[ShrinkJob, None]):
     """Test a student before and after its recovery on images never used before."""
 
@@ -285,10 +235,11 @@ class EvaluateStudent(Step[ShrinkJob, None]):
         return {"recover": job.key(self.of), "data": job.key(DATA), "kept": "predictions"}
 
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
-        students = [read_student(job, job.do(step).folder) for step in (self.of.of, self.of)]
+        folders = self.of.of.student(job), job.do(self.of).folder
+        students = [read_student(job, folder) for folder in folders]
         test = job.get(DATA).test
         (_, before), (found, after) = (
-            job.materials.answers(one, test, preprocessing=_wants(job, one)) for one in students
+            job.materials.answers(one, test, preprocessing=wants(job, one)) for one in students
         )
         save_answers(folder, found, test)
         return after | {"top1_before_training": before["top1"]}
@@ -297,7 +248,7 @@ class EvaluateStudent(Step[ShrinkJob, None]):
         return {f"evaluate {slug(dict(self.of.of.budget))}": 1}
 
     def probe(self, plan: ShrinkPlan) -> StepForecast:
-        tested = _passes(plan, self.of.of)
+        tested = passes(plan, self.of.of)
         works = (testing_work(plan.bench, tested, "test", 2),)
         return StepForecast(name=self.name, works=works, memory_mb=plan.bench.memory(tested))
 
@@ -370,6 +321,7 @@ class BudgetSteps:
     """What is done for one budget."""
 
     choose: Choose
+    trial: TryOut
     recover: Recover
     evaluate: EvaluateStudent
     compare: Compare
@@ -381,10 +333,15 @@ def budget_steps(settings: ShrinkSettings) -> list[BudgetSteps]:
     found = []
     for budget in settings.budgets:
         chosen = Choose(budget=tuple(budget.items()))
-        recovered = Recover(of=chosen)
+        tried = TryOut(of=chosen, budget=chosen.budget)
+        recovered = Recover(of=tried)
         tested, exported = EvaluateStudent(of=recovered), Export(of=recovered, read=read_student)
         compared = Compare(of=tested, teacher=EVALUATE_TEACHER)
-        found.append(BudgetSteps(choose=chosen, recover=recovered, evaluate=tested, compare=compared, export=exported))
+        found.append(
+            BudgetSteps(
+                choose=chosen, trial=tried, recover=recovered, evaluate=tested, compare=compared, export=exported
+            )
+        )
     return found
 
 
@@ -392,6 +349,7 @@ CELLS, LIBRARY, CURVE, EVALUATE_TEACHER = TrainCells(), MakeLibrary(), Curve(), 
 LATENCIES = MeasureLatency(of=LIBRARY)
 EXPLORE = Explore(of=LIBRARY, timed=LATENCIES)
 CHOICES = OfEveryBudget(name="choose")
+TRIALS = OfEveryBudget(name="trial")
 RECOVERIES = OfEveryBudget(name="recover")
 TESTS = OfEveryBudget(name="evaluate")
 COMPARISONS = OfEveryBudget(name="compare")
@@ -405,6 +363,7 @@ STEPS = (
     CHOICES,
     CURVE,
     EXPLORE,
+    TRIALS,
     RECOVERIES,
     TESTS,
     EVALUATE_TEACHER,
@@ -537,37 +496,9 @@ def _teacher_costs(library: Library, trunks: Sequence[Trunk]) -> dict[str, int]:
     return {name: int(whole.solution.costs[name]) for name in EXACT}
 
 
-def _lesson(job: AtWork, student: Any, checkpoint: Path) -> Lesson:
-    splits = job.get(DATA)
-    return Lesson(
-        teacher=job.get(TEACHER).model,
-        images=splits.train,
-        validation=splits.validation,
-        preprocessing=_wants(job, student),
-        teacher_preprocessing=job.preprocessing,
-        pairs=_pairs(job, student),
-        device=job.device,
-        seed=job.settings.seed,
-        checkpoint=checkpoint,
-        progress=job.materials.progress,
-        checkpoint_seconds=job.settings.runtime.checkpoint_seconds,
-        workers=job.settings.runtime.workers,
-    )
-
-
-def _fit_epochs(settings: ShrinkSettings) -> float:
-    """How long the teacher was fitted."""
-    return float(settings.teacher.fit.epochs) if settings.teacher.fit else _FIT_ELSEWHERE
-
-
 def _assembling(plan: ShrinkPlan, name: str, some: Sequence[Chosen]) -> probes.Assembling:
     few = min(_FEW_IMAGES, plan.images.count("train"))
     return probes.assembling(plan.bench, name, plan.get(LIBRARY).library, some, plan.get(TEACHER).model, few)
-
-
-def _passes(plan: ShrinkPlan, chosen: Choose) -> Probed:
-    """Passes of a budget's student."""
-    return plan.bench.passes(f"evaluate {slug(dict(chosen.budget))}", plan.get(chosen).student)
 
 
 def _student(job: AtWork, shelf: Shelf, one: Assembled) -> ChainNet:
@@ -576,41 +507,11 @@ def _student(job: AtWork, shelf: Shelf, one: Assembled) -> ChainNet:
     parent = parent_of(
         at_side(shelf.library.units, side),
         (3, resolution, resolution),
-        model=_timm_name(job),
+        model=timm_name(job),
         num_classes=len(job.get(DATA).train.classes),
         model_kwargs=teacher.model_kwargs,
     )
     return student_net(parent, one.modules)
-
-
-def read_student(job: AtWork, folder: Path) -> Any:
-    """The student of a folder of this run, in eval mode."""
-    return load_student(folder, parent=_own_parent(job))
-
-
-def _own_parent(job: AtWork) -> nn.Module | None:
-    """The teacher where it can't be built by a name of timm's."""
-    return None if _timm_name(job) else job.given.bare(len(job.result(DATA)["classes"]))
-
-
-def _timm_name(job: AtWork) -> str | None:
-    """timm's name of the teacher; None where it is none of timm's."""
-    teacher = job.settings.teacher
-    if job.given.own is not None:
-        return job.given.own.timm_name
-    return None if teacher.student else teacher.model.partition(".")[0]
-
-
-def _words(job: AtWork, side: int | None) -> dict[str, Any]:
-    """What is stored beside the weights of a student for images of ``side`` pixels (None: the teacher's)."""
-    wants = replace(job.preprocessing, resolution=side or job.preprocessing.resolution)
-    classes = job.get(DATA).train.classes
-    return {"classes": classes, "preprocessing": wants.to_dict(), "parent": _own_parent(job)}
-
-
-def _wants(job: AtWork, student: Any) -> Preprocessing:
-    """How a student that was read from its folder wants its images: as the teacher, but for their size."""
-    return replace(job.preprocessing, resolution=student.student_config["preprocessing"]["resolution"])
 
 
 def _along(shelf: Shelf, points: int) -> list[Chosen]:
@@ -633,6 +534,14 @@ def _distinct(some: Sequence[Chosen]) -> list[Chosen]:
     return list(found.values())
 
 
+def _of_each_kind(some: Sequence[Assembled]) -> list[Assembled]:
+    """Of students in their order the first of each kind: what ends behind one unit and sees images of one side."""
+    found: dict[tuple[int, int | None], Assembled] = {}
+    for one in some:
+        found.setdefault((len(one.chosen.choice.kept), one.chosen.choice.side), one)
+    return list(found.values())
+
+
 def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alternative]:
     """Of each kind the one inside the limits that has most MACs."""
     best: dict[str, Alternative] = {}
@@ -644,23 +553,6 @@ def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alter
     return list(best.values())
 
 
-def _pairs(job: AtWork, student: Any) -> tuple[tuple[str, str], ...]:
-    """The student's blocks beside the teacher's modules whose output they imitate, one a block of the partition; none
-    where it sees other images."""
-    if _wants(job, student) != job.preprocessing:
-        return ()
-    taps = {tap["path"] for tap in job.result(TEACHER)["partition"]["taps"]}
-    borders = student.parent.borders
-    return tuple((f"blocks.{i}", border.path) for i, border in enumerate(borders) if border.path in taps)
-
-
-def _no_worse(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
-    """On held-out images: by top-1 where labels are known, else by the divergence from the teacher."""
-    if "val_top1" in before:
-        return after["val_top1"] >= before["val_top1"]
-    return after["val_kl"] <= before["val_kl"]
-
-
 def _kept(choice: Choice) -> list[list[int] | str | None]:
     return [list(kept) if isinstance(kept, tuple) else kept for kept in choice.kept]
 
@@ -670,7 +562,7 @@ def _row(shelf: Shelf, one: Assembled) -> dict[str, Any]:
     costs = {name: int(solution.costs[name]) for name in EXACT}
     rated = {"rating": solution.rating, "rating_stderr": shelf.library.rating_of(one.chosen.choice).stderr}
     choice = one.chosen.choice
-    return {**rated, **costs, "kept": _kept(choice), "side": choice.side, **asdict(one.measured)}
+    return {**rated, **costs, "kept": _kept(choice), "early": choice.early, "side": choice.side, **asdict(one.measured)}
 
 
 def _tell(job: ShrinkJob, budget: Budget, found: Mapping[str, Any]) -> None:
