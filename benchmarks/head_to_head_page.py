@@ -58,7 +58,7 @@ def _seconds(record: dict[str, Any]) -> float:
     """Of search and recovery; ours has one library, and its recoveries are timed together."""
     if record["arm"] != "ours":
         return record["search_seconds"] + record["recovery_seconds"]
-    return sum(record["seconds"][name] for name in ("library", "choose", "recover")) / record["budgets"]
+    return sum(record["seconds"][name] for name in ("library", "choose", "trial", "recover")) / record["budgets"]
 
 
 def main() -> None:
