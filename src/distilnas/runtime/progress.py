@@ -75,7 +75,9 @@ class CallbackProgress:
 
     def epoch(self, epoch: Epoch) -> None:
         """See ``Progress.epoch``."""
-        self._callback(Event(text=epoch.name, done=epoch.number + 1, values=epoch.values))
+        self._callback(
+            Event(text=f"{epoch.name}, epoch {epoch.number + 1}", done=epoch.number + 1, values=epoch.values)
+        )
 
 
 class _CallbackTask:
