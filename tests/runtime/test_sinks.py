@@ -116,16 +116,26 @@ def test_only_the_first_rank_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "log").exists()
 
 
-@pytest.mark.parametrize(
-    ("error", "words"), [(ImportError("no module"), "pip install"), (OSError("disk full"), "full")]
-)
-def test_a_sink_that_fails_is_said_once(
-    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(_: str) -> Any:
-        raise error
+class Full:
+    """A sink that opens and then cannot write."""
 
-    monkeypatch.setattr("distilnas.runtime.sinks.watching.importlib.import_module", fails)
+    @classmethod
+    def open_sink(cls, _: Path) -> "Full":
+        return cls()
+
+    def scalars(self, group: str, values: Any, step: int) -> None:
+        raise OSError("disk full")
+
+
+def missing(name: str) -> Any:
+    raise ImportError(f"no {name}")
+
+
+@pytest.mark.parametrize(("opened", "words"), [(missing, "pip install"), (lambda _: Full, "disk full")])
+def test_a_sink_that_fails_is_said_once(
+    opened: Callable[[str], Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distilnas.runtime.sinks.watching.importlib.import_module", opened)
     events: list[Event] = []
     with watched(tmp_path, ["mlflow"], CallbackProgress(events.append)) as progress:
         for number in range(3):
