@@ -30,6 +30,7 @@ def shrink(
     params: Limit | None = None,
     bytes: Limit | None = None,
     latency: Limit | None = None,
+    preset: str = "balanced",
     minutes: float | None = None,
     epochs: float | None = None,
     fit_epochs: int | None = None,
@@ -62,8 +63,10 @@ def shrink(
         bytes: The most bytes of weights.
         latency: The most milliseconds ("5ms"), or a share of the teacher's, measured in onnxruntime with one thread
             unless ``settings`` say otherwise: ``{"latency": {"threads": 4}}``.
+        preset: How much time to spend: "quick", "balanced" or "best". It sets the length of the recovery, the images
+            that are read and rated on, and how many students are compared; what is given beside it counts more.
         minutes: How long each student is recovered.
-        epochs: The same in epochs; default: half of the teacher's fit, or 4 epochs.
+        epochs: The same in epochs; default with "balanced": half of the teacher's fit, or 4 epochs.
         fit_epochs: Fine-tune the model on the images first; default: 8 epochs where its classes are not the images'
             (a module of your own is fine-tuned only if this is given).
         resolution: Side of the images in pixels; default: the model's own. For a module that does not say, its images
@@ -99,6 +102,7 @@ def shrink(
         weights=None if weights is None else str(weights),
         by_order=weights_by_order,
         fit_epochs=fit_epochs,
+        preset=preset,
         minutes=minutes,
         epochs=epochs,
         seed=seed,

@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from distilnas.runtime.progress import Epoch
+
 # Names of files and runs are never read as markup or emoji; what is to have a style is made a ``Text``.
 console = Console(markup=False, emoji=False)
 error_console = Console(stderr=True, markup=False, emoji=False)
@@ -112,6 +114,9 @@ class RichProgress:
         work.place = text
         error_console.print(Text("> ", style="bold cyan"), end="")
         error_console.print(Text(text), soft_wrap=True)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Nothing: the bar has the loss."""
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[RichTask | LineTask]:

@@ -58,9 +58,9 @@ def show(forecast: "Forecast") -> None:
         table.add_column(column, justify="left" if column in ("step", "") else "right")
     for step in forecast.steps:
         table.add_row(
-            step.name, _time(forecast.seconds(step)), _size(step.memory_mb), _size(step.disk_mb or None), step.note
+            step.name, time_text(forecast.seconds(step)), _size(step.memory_mb), _size(step.disk_mb or None), step.note
         )
-    sums = (_time(forecast.total_seconds), _size(forecast.memory_mb), _size(forecast.disk_peak_mb))
+    sums = (time_text(forecast.total_seconds), _size(forecast.memory_mb), _size(forecast.disk_peak_mb))
     table.add_row(Text("in all", style="bold"), *sums, "disk: with the largest checkpoint")
     console.print(table)
     numbers = ", ".join(f"{n:,} {part}" for part, n in forecast.images.items() if isinstance(n, int))
@@ -69,7 +69,7 @@ def show(forecast: "Forecast") -> None:
         console.print(f"- {text}", highlight=False)
 
 
-def _time(seconds: float | None) -> str:
+def time_text(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds >= _SMALL_HOURS:

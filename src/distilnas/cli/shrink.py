@@ -1,5 +1,6 @@
 """``distilnas shrink``: a smaller network with its teacher's weights, from a model and a folder of images."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,9 +8,12 @@ import typer
 from rich.table import Table
 
 from distilnas.cli.console import JsonOption, RichProgress, RunOption, VerboseOption, begin, console, print_json
+from distilnas.cli.plan_presets import forecast_presets
 
 _LIMIT = "{}: an amount (9M), a share of the teacher's (40%), or several for a family (75%,50%,25%)."
 _IMAGES = "Folder of images, one folder a class (or train/ and test/ of them); the teacher names images in no folders."
+_PRESET = "How much time to spend: quick, balanced or best."
+_PLAN = "Only say what each preset would take here, from short probes; nothing is trained or written."
 _BY_ORDER = "Take the values of the file in order, whatever their names."
 
 
@@ -34,11 +38,13 @@ def shrink(
     fit_epochs: Annotated[
         int | None, typer.Option(help="Fine-tune the model on the images first; default: 8 if its classes differ.")
     ] = None,
+    preset: Annotated[str, typer.Option(help=_PRESET)] = "balanced",
     minutes: Annotated[float | None, typer.Option(help="Minutes that each student's recovery may take.")] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Epochs of each recovery; default: half of the teacher's fit, or 4.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    plan: Annotated[bool, typer.Option("--plan", help=_PLAN)] = False,
     run: RunOption = None,
     json: JsonOption = False,
     verbose: VerboseOption = False,
@@ -53,7 +59,8 @@ def shrink(
     begin()
     measured = {"runtime": runtime, "device": device, "threads": threads, "batch": batch, "table": latency_table}
     measured = {name: value for name, value in measured.items() if value is not None}
-    settings = shrink_settings(
+    asked = partial(
+        shrink_settings,
         model,
         images,
         weights=weights,
@@ -66,8 +73,11 @@ def shrink(
         more=({"latency": measured} if measured else {}) | ({"export": {"int8": True}} if int8 else {}),
         seed=seed,
     )
-    folder = run or run_folder(Path(model).name, Path(images).resolve().name)
-    summary = run_shrink(settings, folder, progress=RichProgress())
+    if plan:
+        forecast_presets(asked, json=json)
+        return
+    folder = run or run_folder(Path(model).name, Path(images).resolve().name, preset)
+    summary = run_shrink(asked(preset=preset), folder, progress=RichProgress())
     if json:
         print_json(summary)
     else:

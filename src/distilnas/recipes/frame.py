@@ -53,6 +53,7 @@ from distilnas.report import write_report
 from distilnas.runtime import ranks
 from distilnas.runtime.progress import Progress, SilentProgress
 from distilnas.runtime.provenance import provenance
+from distilnas.runtime.sinks import watched
 from distilnas.runtime.store import Run, StepRecord, key_of
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ def drive(
     """Do all steps of the recipe in ``folder``, or those that lead to ``until``: a verb, or any step that it allows."""
     if isinstance(until, str) and until not in recipe.verbs:
         raise UsageError(f"the recipe {settings.recipe!r} has no step {until!r}; {nearest(until, recipe.verbs)}")
-    with Run(folder) as run:
+    with Run(folder) as run, watched(folder, materials.runtime.log, materials.progress) as materials.progress:
         job = Job(run, settings, materials, given)
         begun = (folder / "run.json").exists()
         if not begun:
@@ -323,6 +324,7 @@ def drive(
             record = job.do(recipe.verbs[until] if isinstance(until, str) else until)
             return record.result | {"folder": str(record.folder), "skipped": record.skipped}
         done = recipe.finish(job, {entry.name: job.do(entry) for entry in recipe.steps if entry.applies(settings)})
+        materials.progress.finish(done)
         if unchecked := run.check():
             job.progress.message(f"written before files had sums, unchecked: {', '.join(unchecked)}")
         return done

@@ -193,13 +193,16 @@ class RandomSettings:
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSettings:
     """Device (``auto cpu cuda``), precision as Lightning Fabric names it, loader processes, torch threads
-    (None: torch's own)."""
+    (None: torch's own). ``log``: where trainings are also recorded, in ``log/`` of the run folder."""
 
     accelerator: str = "auto"
     precision: str = "32-true"
     workers: int = 0
     threads: int | None = None
     checkpoint_seconds: float | None = 30.0
+    log: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = field(
+        default=(), metadata={"recorded": "where it is given"}
+    )
 
     def __post_init__(self) -> None:
         cores = os.cpu_count() or 1

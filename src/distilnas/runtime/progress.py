@@ -1,8 +1,9 @@
 """Progress as an interface with a silent form; the command line draws it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 
@@ -23,18 +24,37 @@ class Progress(Protocol):
     def message(self, text: str) -> None:
         """One line that stays."""
 
+    def epoch(self, epoch: "Epoch") -> None:
+        """An epoch of a training ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """An epoch that ended.
+
+    ``folder``: of the step that trains; ``name``: what its training is called. ``number`` counts from 0. ``values`` by
+    name: mean losses, held-out measures (top-1 in percent) and ``lr``, the learning rate of its last update.
+    """
+
+    folder: Path
+    name: str
+    number: int
+    values: Mapping[str, float]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A line that stays (``total`` is None), or how far a piece of work is.
+    """A line that stays (``total`` is None), how far a piece of work is, or an epoch that ended (with ``values``).
 
-    ``text``: the line, or what the work is called. ``note``: a few words on how it goes.
+    ``text``: the line, or what the work is called. ``note``: a few words on how it goes. ``values``: of the epoch, see
+    ``Epoch``; ``done`` is its number then, from 1.
     """
 
     text: str
     done: int = 0
     total: int | None = None
     note: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 class CallbackProgress:
@@ -52,6 +72,12 @@ class CallbackProgress:
     def message(self, text: str) -> None:
         """See ``Progress.message``."""
         self._callback(Event(text=text))
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See ``Progress.epoch``."""
+        self._callback(
+            Event(text=f"{epoch.name}, epoch {epoch.number + 1}", done=epoch.number + 1, values=epoch.values)
+        )
 
 
 class _CallbackTask:
@@ -77,3 +103,6 @@ class SilentProgress:
 
     def message(self, text: str) -> None:
         """See ``Progress.message``."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See ``Progress.epoch``."""

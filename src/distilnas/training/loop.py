@@ -17,7 +17,7 @@ from torch import Tensor
 from distilnas.errors import UsageError
 from distilnas.runtime import ranks
 from distilnas.runtime.checkpoints import load_tree, save_tree
-from distilnas.runtime.progress import Progress
+from distilnas.runtime.progress import Epoch, Progress
 
 
 class Diverged(UsageError):
@@ -25,7 +25,8 @@ class Diverged(UsageError):
 
 
 class Trainable(Protocol):
-    """What the loop drives."""
+    """What the loop drives; of its ``optimizer``, or ``optimizers`` by name, the learning rate is told after each
+    epoch."""
 
     loss_names: tuple[str, ...]
 
@@ -118,6 +119,13 @@ class _Running:
         record = {name: float(mean) for name, mean in zip(self.trainable.loss_names, means, strict=True)}
         record |= self.trainable.end_epoch(self.epoch)
         self.log.epochs.append({"epoch": self.epoch, **record})
+        told = Epoch(
+            folder=self.loop.checkpoint.parent,
+            name=self.loop.name,
+            number=self.epoch,
+            values=record | _learning_rate(self.trainable),
+        )
+        self.loop.progress.epoch(told)
         self.sums.zero_()
         self.epoch, self.step = self.epoch + 1, 0
 
@@ -183,6 +191,13 @@ class _Running:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
+
+
+def _learning_rate(trainable: Trainable) -> dict[str, float]:
+    """The highest of its optimisers', where it has some."""
+    optimizers = {"": getattr(trainable, "optimizer", None), **getattr(trainable, "optimizers", {})}
+    rates = [float(group["lr"]) for one in optimizers.values() if one is not None for group in one.param_groups]
+    return {"lr": max(rates)} if rates else {}
 
 
 def _finite(tree: Any) -> bool:

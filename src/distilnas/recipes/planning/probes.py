@@ -157,7 +157,7 @@ def probe_loop() -> Loop:
     )
 
 
-class Watch:
+class Watch(SilentProgress):
     """A ``Progress`` that times the steps of a loop, the ``first`` apart."""
 
     def __init__(self, meter: Meter) -> None:
@@ -165,9 +165,6 @@ class Watch:
         self.laps: list[float] = []
         self._meter = meter
         self._times: list[float] = []
-
-    def message(self, text: str) -> None:
-        """See ``distilnas.runtime.progress.Progress``."""
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator["Watch"]:

@@ -42,6 +42,7 @@ def shrink_call(
     run: Path | None,
     progress: Progress,
     resolution: int | None,
+    preset: str,
     **given: Any,
 ) -> tuple[Path, dict[str, Any]]:
     """Folder and summary, see ``distilnas.shrink``; ``given`` goes to ``shrink_settings`` as it is."""
@@ -59,9 +60,10 @@ def shrink_call(
             source,
             budgets=budgets_of({name: _limit(limit) for name, limit in limits.items()}),
             resolution=preprocessing.resolution if preprocessing else resolution,
+            preset=preset,
             **given,
         )
-        folder = run or run_folder(_model_name(model), _images_name(images, source))
+        folder = run or run_folder(_model_name(model), _images_name(images, source), preset)
         own = source if isinstance(source, OwnImages) else None
         return folder, run_shrink(
             settings, folder, progress=progress, teacher=module, preprocessing=preprocessing, images=own

@@ -14,6 +14,7 @@ from distilnas.errors import UsageError
 from distilnas.networks.files import CONFIG, read_config
 from distilnas.recipes.own import OwnImages
 from distilnas.recipes.settings import OWN, UNLABELLED
+from distilnas.recipes.shrink.presets import BALANCED, preset_of
 from distilnas.recipes.shrink.settings import LibrarySettings, ShrinkSettings
 from distilnas.runtime.weights import read_state, stored_classes
 from distilnas.teachers import create_teacher
@@ -37,9 +38,9 @@ def budgets_of(given: Mapping[str, str | None]) -> tuple[dict[str, str], ...]:
     return tuple({name: values[i % len(values)] for name, values in lists.items()} for i in range(number))
 
 
-def run_folder(model: str, images: str) -> Path:
-    """Where a run lies that was given no folder."""
-    return Path("runs") / f"shrink-{model}-{images}"
+def run_folder(model: str, images: str, preset: str = BALANCED) -> Path:
+    """Where a run lies that was given no folder; presets with other libraries need folders of their own."""
+    return Path("runs") / "-".join(["shrink", model, images, *([preset] if preset != BALANCED else [])])
 
 
 def shrink_settings(
@@ -53,6 +54,7 @@ def shrink_settings(
     fit_epochs: int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    preset: str = BALANCED,
     seed: int = 0,
     more: Mapping[str, Any] | None = None,
 ) -> ShrinkSettings:
@@ -60,9 +62,12 @@ def shrink_settings(
 
     A teacher whose classes are not the images' is fine-tuned first, for ``fit_epochs`` (default 8); with ``fit_epochs``
     any is. Images that lie in no folders of classes are named by it. ``minutes`` or ``epochs``: of the recovery of each
-    student. ``more``: other settings, in place of what is found out. On processors that multiply bfloat16 matrices the
-    run uses these.
+    student, in place of the ``preset``'s. ``more``: other settings, in place of what is found out. On processors that
+    multiply bfloat16 matrices the run uses these.
+
+    Raises ``UsageError`` for a preset that is none.
     """
+    given = preset_of(preset)
     source, is_folder = _source(images), (Path(model) / CONFIG).is_file()
     train = images.train if isinstance(images, OwnImages) else _listed(source)
     teacher: dict[str, Any] = {"student": model} if is_folder else {"model": model}
@@ -70,13 +75,16 @@ def shrink_settings(
     teacher |= {} if is_folder or weights or model == OWN else {"pretrained": True}
     if fit_epochs or (fit_epochs is None and _classes_differ(model, source, len(train.classes), weights, is_folder)):
         teacher["fit"] = _fit(fit_epochs or FIT_EPOCHS)
+    if given.fits and minutes is None and epochs is None:
+        epochs = given.fits * teacher.get("fit", {}).get("epochs", FIT_EPOCHS)
     recovery = {"minutes": minutes, "epochs": epochs}
     data = {
         "recipe": "shrink",
         "seed": seed,
         "data": source | ({"resolution": resolution} if resolution else {}),
         "teacher": teacher,
-        "library": _few(train),
+        **given.settings,
+        "library": _library(given.settings.get("library", {}), train),
         "budgets": [dict(budget) for budget in budgets],
         "recovery": {name: value for name, value in recovery.items() if value is not None},
         "runtime": {"precision": "bf16-mixed" if _multiplies_bf16() else "32-true"},
@@ -101,10 +109,11 @@ def _listed(source: Mapping[str, Any]) -> ImageSet:
     return read(source["path"], check="none").train
 
 
-def _few(train: ImageSet) -> dict[str, Any]:
-    """Where images are few, so many of them for ratings that most are left to train on."""
+def _library(asked: Mapping[str, Any], train: ImageSet) -> dict[str, Any]:
+    """What is ``asked``; where images are few, so many of them for ratings that most are left to train on."""
     most = max(len(train.classes), int(_MOST_RATED * len(train)))
-    return {"rating_images": most} if most < LibrarySettings.rating_images else {}
+    few = most < asked.get("rating_images", LibrarySettings.rating_images)
+    return {**asked, **({"rating_images": most} if few else {})}
 
 
 def _classes_differ(model: str, source: Mapping[str, Any], number: int, weights: str | None, is_folder: bool) -> bool:

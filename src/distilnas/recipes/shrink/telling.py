@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from distilnas.data import ImageSet
 from distilnas.files import write_json
@@ -150,8 +150,7 @@ def _spread(some: list[int], number: int) -> list[int]:
 
 def _thumbnail(images: ImageSet, i: int) -> np.ndarray:
     """(side, side, 3) uint8, the whole image on gray."""
-    image = images.pil(i)
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    image = ImageOps.contain(images.pil(i), (_SIDE, _SIDE), Image.Resampling.LANCZOS)
     canvas = Image.new("RGB", (_SIDE, _SIDE), (128, 128, 128))
     canvas.paste(image, ((_SIDE - image.width) // 2, (_SIDE - image.height) // 2))
     return np.asarray(canvas)
