@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -108,7 +107,9 @@ def configuration(root: Path, data: st.DataObject) -> None:
 
 
 def overrides(root: Path, data: st.DataObject) -> None:
-    keys = st.sampled_from(["data.path", "space.fitted.depths", "teacher.model", "solve.max_macs", "runtime.threads", "x"])
+    keys = st.sampled_from(
+        ["data.path", "space.fitted.depths", "teacher.model", "solve.max_macs", "runtime.threads", "x"]
+    )
     odd = st.one_of(st.text(max_size=30), st.sampled_from(ODD).map(str))
     given = [f"{data.draw(keys)}={data.draw(odd)}" for _ in range(data.draw(st.integers(1, 3)))]
     call("config", "validate", root / "tiny.yaml", *given)
@@ -171,7 +172,15 @@ def encoded(mode: str, kind: str) -> bytes:
     return out.getvalue()
 
 
-IMAGES = [("RGB", "PNG"), ("I;16", "PNG"), ("P", "GIF"), ("CMYK", "JPEG"), ("LA", "PNG"), ("RGB", "WEBP"), ("1", "TIFF")]
+IMAGES = [
+    ("RGB", "PNG"),
+    ("I;16", "PNG"),
+    ("P", "GIF"),
+    ("CMYK", "JPEG"),
+    ("LA", "PNG"),
+    ("RGB", "WEBP"),
+    ("1", "TIFF"),
+]
 NAMES = ["../../x.png", "/etc/x.png", "a/b.png", "a/\x01.png", "a/" + "n" * 90 + ".png", "a/con.png", "a/-rf.png"]
 
 

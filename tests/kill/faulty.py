@@ -84,7 +84,11 @@ def leftovers(run: Path) -> list[str]:
 def commands(folder: Path, *recipes: str) -> Iterator[dict[str, Command]]:
     """A command for each recipe, all by one warm process."""
     images, err = write_images(folder / "images"), folder / "server.err"
-    write = {"dna": lambda at: write_config(at, images), "shrink": lambda at: write_shrink(at, images), "dnad": write_dnad}
+    write = {
+        "dna": lambda at: write_config(at, images),
+        "shrink": lambda at: write_shrink(at, images),
+        "dnad": write_dnad,
+    }
     start = [sys.executable, str(SERVER), str(folder / "warm")]
     with (
         err.open("w") as told,
