@@ -109,7 +109,7 @@ def note(folder: Path, *names: str) -> None:
 
 
 def settle(folder: Path, *names: str) -> None:
-    """``note`` those that a process wrote and was killed before it noted, and forget the sums of those that are gone."""
+    """``note`` what a process wrote and was killed before it noted; forget the sums of what is gone."""
     known = _loaded(folder / TOP).get(_SUMS, {})
     note(folder, *(name for name in names if name not in known or not (folder / name).is_file()))
 

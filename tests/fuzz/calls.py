@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from distilnas.cli.main import main
 from distilnas.errors import DistilnasError
 
-SHORT, LONG = 25, int(os.environ.get("FUZZ", "10000"))
+SHORT, LONG = 8, int(os.environ.get("FUZZ", "10000"))
 MOST_SECONDS, MOST_BYTES = 10, 2e9
 
 

@@ -22,7 +22,7 @@ from tiny_run import CONFIG, tiny_settings, write_images
 from tiny_shrink import CONFIG as SHRINK
 
 from distilnas import checksums
-from distilnas.data import read_image_data, read_tar
+from distilnas.data import read_folder, read_tar
 from distilnas.recipes.dna.recipe import run_dna
 from distilnas.runtime.checkpoints import load_tree, save_tree
 from distilnas.runtime.weights import read_state
@@ -99,6 +99,7 @@ def forged_run(root: Path, data: st.DataObject) -> None:
 
 def configuration(root: Path, data: st.DataObject) -> None:
     base = data.draw(st.sampled_from([CONFIG, SHRINK, yaml.safe_load((root / "whole" / "config.yaml").read_text())]))
+    base = {**base, "data": {**base["data"], "path": str(root / "images")}}
     text = yaml.safe_dump(data.draw(changed(base))).encode()
     if data.draw(st.booleans()):
         text = data.draw(damaged(text))
@@ -193,13 +194,13 @@ def images(root: Path, data: st.DataObject) -> None:
         (folder / name).mkdir(parents=True)
         (folder / name / "0.png").write_bytes(encoded("RGB", "PNG"))
     (folder / "a" / f"1.{kind.lower()}").write_bytes(odd)
-    refused(lambda: [read_image_data(folder).train.pil(i) for i in range(2)])
+    refused(lambda: [images.pil(i) for images in [read_folder(folder, check="none")] for i in range(len(images))])
 
 
 def archives(root: Path, data: st.DataObject) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
-        for name in ["a/0.png", "b/0.png", data.draw(st.sampled_from(NAMES))]:
+        for name in [*(f"{c}/{i}.png" for c in "ab" for i in range(9)), data.draw(st.sampled_from(NAMES))]:
             entry, content = tarfile.TarInfo(name), encoded("RGB", "PNG")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

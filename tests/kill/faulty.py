@@ -67,8 +67,7 @@ class Command:
         if ended.code:
             return [f"exit code {ended.code}: {ended.said[-500:]}"]
         found = contents(self.run)
-        different = [name for name in sorted(found.keys() | whole.keys()) if found.get(name) != whole.get(name)]
-        return different
+        return [name for name in sorted(found.keys() | whole.keys()) if found.get(name) != whole.get(name)]
 
 
 def contents(run: Path) -> dict[str, bytes]:

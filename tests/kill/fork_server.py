@@ -108,4 +108,5 @@ if __name__ == "__main__":
     warm()
     Path(sys.argv[1]).touch()
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
