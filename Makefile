@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Threads that spin while they wait slow everything down when another program wants a core.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup setup-dev quickstart test test-slow lint docs bench ranking-page dnad-page clean
+.PHONY: setup setup-dev quickstart test test-slow kill-test fuzz lint docs bench ranking-page dnad-page clean
 
 setup: $(VENV)/.installed
 
@@ -31,6 +31,14 @@ test: setup-dev lint
 
 test-slow: setup-dev
 	$(BIN)/python -m pytest -m slow
+
+# Whole runs killed at every rename and at KILLS random moments of each recipe, and on a full disk.
+kill-test: setup-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kill tests/kill
+
+# FUZZ damaged inputs in all.
+fuzz: setup-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz tests/fuzz
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from distilnas.checksums import Checked, check_folder, is_noted, note, require_intact, sealed
+from distilnas.checksums import Checked, check_folder, is_noted, note, require_intact, sealed, settle
 from distilnas.errors import UsageError
 from distilnas.files import is_leftover, remove_leftovers, write_json, write_text
 
@@ -135,3 +135,15 @@ def test_leftovers_are_those_of_our_writes_alone(run: Path):
     remove_leftovers(run)
     assert {p.name for p in run.rglob(".*")} == {".lock", ".notes.txt"}
     assert not is_leftover(".ssh.20261129")
+
+
+def test_what_was_written_before_a_kill_is_noted_later(tmp_path: Path):
+    """As after a kill between writing and noting: sums of today's files, but none changed of those that are known."""
+    for name in ("new.md", "known.md", "gone.md"):
+        (tmp_path / name).write_text(name)
+    note(tmp_path, "known.md", "gone.md")
+    (tmp_path / "known.md").write_text("edited")
+    (tmp_path / "gone.md").unlink()
+    settle(tmp_path, "new.md", "known.md", "gone.md")
+    states = {entry.path: entry.state for entry in check_folder(tmp_path)}
+    assert states == {"files.json": "ok", "known.md": "changed", "new.md": "ok"}

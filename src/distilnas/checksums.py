@@ -108,6 +108,12 @@ def note(folder: Path, *names: str) -> None:
         write_json(folder / TOP, record)
 
 
+def settle(folder: Path, *names: str) -> None:
+    """``note`` what a process wrote and was killed before it noted; forget the sums of what is gone."""
+    known = _loaded(folder / TOP).get(_SUMS, {})
+    note(folder, *(name for name in names if name not in known or not (folder / name).is_file()))
+
+
 def is_noted(folder: Path, name: str) -> bool:
     """Whether the file on top of a run is there, as ``note`` saw it last (or has never seen it)."""
     wanted = _loaded(folder / TOP).get(_SUMS, {}).get(name)

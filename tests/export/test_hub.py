@@ -13,7 +13,7 @@ import yaml
 
 from distilnas.errors import DistilnasError, UsageError
 from distilnas.export import hub
-from distilnas.export.card import write_cards
+from distilnas.export.card import card_paths, write_cards
 from distilnas.export.hub import prepare, push
 
 CONFIG = {
@@ -40,7 +40,8 @@ def folder(tmp_path: Path) -> Path:
     student = {"top1": 81.5, "macs": 9_290_144, "params": 417_034, "bytes": 1_712_712}
     student["artefacts"] = {"weights": "students/macs-40pct/export/model.safetensors"}  # type: ignore[assignment]
     summary = {"teacher": {"name": "mobilenetv2_100", "top1": 81.0, "macs": 24_451_072}, "students": [student]}
-    assert write_cards(tmp_path / "run", summary) == ["students/macs-40pct/export/README.md"]
+    write_cards(tmp_path / "run", summary)
+    assert card_paths(tmp_path / "run", summary) == ["students/macs-40pct/export/README.md"]
     return export
 
 

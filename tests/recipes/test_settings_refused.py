@@ -14,6 +14,7 @@ from distilnas.training.optim import OptimSettings
     ("override", "message"),
     [
         ("runtime.workers=100000", "runtime.workers must lie between 0 and"),
+        ("recipe=[]", "unknown recipe"),
         ("runtime.workers=-1", "runtime.workers must lie"),
         ("runtime.threads=1000000", "runtime.threads must lie between 1 and"),
         ("runtime.threads=0", "runtime.threads must lie"),

@@ -1,6 +1,6 @@
 """A student's page for a model hub: what it is, what it was measured at, how to run it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,29 @@ print(config["classes"][logits[0].argmax()])
 ```"""
 
 
-def write_cards(run: Path, summary: Mapping[str, Any]) -> list[str]:
+def card_paths(run: Path, summary: Mapping[str, Any]) -> list[str]:
+    """Where the pages of the exported students of the ``summary`` of ``run`` are or belong, relative to the run."""
+    return [(folder / CARD).relative_to(run).as_posix() for folder, _ in _exported(run, summary)]
+
+
+def write_cards(run: Path, summary: Mapping[str, Any]) -> None:
     """A page beside each exported student of the ``summary`` of ``run`` that has none: one that is there may have been
-    edited, and goes with its folder when the student is made anew. Returns what was written, relative to the run."""
-    written = []
+    edited, and goes with its folder when the student is made anew."""
     teacher, agreement = summary.get("teacher") or {}, summary.get("labels") == "teacher"
-    for student in summary.get("students") or [{**summary, **summary.get("student", {})}]:
-        weights = student.get("artefacts", {}).get("weights")
-        folder = (run / weights).parent if weights else run
-        if (folder / CONFIG).is_file() and not (folder / CARD).exists():
+    for folder, student in _exported(run, summary):
+        if not (folder / CARD).exists():
             name = f"{teacher.get('name') or summary['run']}, {student['macs'] / 1e6:.3g} M multiply-adds"
             config = read_config(folder / CONFIG)
             write_text(folder / CARD, model_card(name, config, teacher, student, agreement=agreement))
-            written.append((folder / CARD).relative_to(run).as_posix())
-    return written
+
+
+def _exported(run: Path, summary: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The folder of each exported student, and what the summary says of it."""
+    for student in summary.get("students") or [{**summary, **summary.get("student", {})}]:
+        weights = student.get("artefacts", {}).get("weights")
+        folder = (run / weights).parent if weights else run
+        if (folder / CONFIG).is_file():
+            yield folder, student
 
 
 def model_card(

@@ -76,7 +76,7 @@ def settings_from(data: Mapping[str, Any], overrides: tuple[str, ...] = ()) -> A
 def _settings(text: str, overrides: tuple[str, ...], origin: str) -> Any:
     data = merge(text, completed(overrides), origin=origin, read=config_text)
     recipe = data.get("recipe", "dna")
-    if recipe not in RECIPES:
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise UsageError(f"unknown recipe {recipe!r} in {origin}; {nearest(str(recipe), RECIPES)}")
     return parse(data, RECIPES[recipe].settings)
 

@@ -43,7 +43,7 @@ import yaml
 from distilnas import checksums
 from distilnas.config import flatten
 from distilnas.errors import UsageError, nearest
-from distilnas.export.card import write_cards
+from distilnas.export.card import card_paths, write_cards
 from distilnas.files import read_json, remove_leftovers, write_json, write_text
 from distilnas.recipes.materials import Materials
 from distilnas.recipes.own import OwnTeacher
@@ -378,11 +378,14 @@ def write_summary(folder: Path, summary: dict[str, Any], progress: Progress) -> 
     path = folder / "summary.json"
     if not ranks.leads():
         return
-    if pages := write_cards(folder, summary):
-        checksums.note(folder, *pages)
+    pages = card_paths(folder, summary)
+    checksums.settle(folder, *pages)
+    write_cards(folder, summary)
     intact = all(checksums.is_noted(folder, name) for name in ("report.html", path.name))
     if not intact or read_json(path) != summary:
+        (folder / "report.html").unlink(missing_ok=True)  # killed from here on, it is made anew
         write_json(path, summary)
         checksums.note(folder, path.name)
         progress.message("report")
         write_report(folder)
+    checksums.settle(folder, *pages, path.name, "report.html")
