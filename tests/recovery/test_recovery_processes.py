@@ -30,6 +30,7 @@ def test_two_processes_are_one_with_half_batches(tmp_path: Path) -> None:
     of_one, of_two = (read_json(tmp_path / name / "found.json") for name in ("one", "two"))
     assert of_one["lr"] == of_two["lr"]
     assert of_one["updates"] == of_two["updates"] == 20
+    assert all((found["best"], found["trials"], found["trial_updates"]) == (1, 2, 5) for found in (of_one, of_two))
     assert [epoch["loss"] for epoch in of_one["log"]] == [epoch["loss"] for epoch in of_two["log"]]
     learned = [name for name in one if not name.endswith(OF_BATCHES)]
     assert len(learned) >= 6
