@@ -189,8 +189,14 @@ def test_budgets_of_a_command_line() -> None:
 
 
 def test_a_recovery_counts_by_what_people_want() -> None:
-    """Top-1 where labels are known, though the student left its teacher for it; else nearness to the teacher."""
-    assert _no_worse({"val_top1": 78.8, "val_kl": 0.06}, {"val_top1": 82.0, "val_kl": 0.085})
-    assert not _no_worse({"val_top1": 78.8, "val_kl": 0.06}, {"val_top1": 75.0, "val_kl": 0.05})
-    assert _no_worse({"val_kl": 0.06}, {"val_kl": 0.05})
-    assert not _no_worse({"val_kl": 0.06}, {"val_kl": 0.085})
+    """Top-1 where labels are known, though the student left its teacher for it; else nearness to the teacher.
+
+    The standard error of 78.8 % is 1.83 points on 500 images, 4.60 on 79.
+    """
+    before = {"val_top1": 78.8, "val_kl": 0.06}
+    assert _no_worse(before, {"val_top1": 82.0, "val_kl": 0.085}, 500)
+    assert not _no_worse(before, {"val_top1": 75.0, "val_kl": 0.05}, 500)
+    assert _no_worse(before, {"val_top1": 75.0, "val_kl": 0.05}, 79)
+    assert not _no_worse(before, {"val_top1": 75.0, "val_kl": 0.085}, 79)
+    assert _no_worse({"val_kl": 0.06}, {"val_kl": 0.05}, 500)
+    assert not _no_worse({"val_kl": 0.06}, {"val_kl": 0.085}, 500)
