@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from distilnas.errors import UsageError
 from distilnas.networks.parent import Border
 from distilnas.surgery.chain import End, chain_of, run
 
@@ -26,6 +27,27 @@ class PassedBy(nn.Sequential):
 
     def forward(self, x):
         return x + super().forward(x)
+
+
+class WithSize(nn.Conv2d):
+    """A layer that also says how large its map is, as blocks of MViTv2 do."""
+
+    def forward(self, input):
+        return super().forward(input), 8
+
+
+class After(nn.Flatten):
+    """Reads what ``WithSize`` hands on."""
+
+    def forward(self, input):
+        return super().forward(input[0] * input[1])
+
+
+def test_a_teacher_that_hands_on_more_than_a_tensor_is_refused():
+    model = nn.Sequential(OrderedDict(stem=WithSize(3, 4, 1), flat=After()))
+    end = End(border=Border(path="stem", channels=4, height=8, width=8), block=0, tap="stem", droppable=False)
+    with pytest.raises(UsageError, match="stem of Sequential gives out a tuple"):
+        chain_of(model, [end], SHAPE)
 
 
 @pytest.mark.parametrize(

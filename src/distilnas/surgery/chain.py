@@ -122,6 +122,12 @@ def chain_of(model: nn.Module, ends: Sequence[End], image_shape: tuple[int, int,
     for i, (end, module) in enumerate(zip((*ends, None), modules, strict=True)):
         with torch.no_grad():
             y = module(x)
+        if not isinstance(y, Tensor):
+            name = end.border.path if end else "the head"
+            raise UsageError(
+                f"{name} of {type(model).__name__} gives out a {type(y).__name__} where a unit has to give out one "
+                "tensor: this teacher can't be cut into units."
+            )
         droppable = i > 0 and end is not None and end.droppable and x.shape == y.shape
         heads = head_groups(module, x)
         others = [group for group in channels[i] if not any(_overlap(group, one) for one in heads)]
