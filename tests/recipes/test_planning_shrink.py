@@ -82,8 +82,17 @@ def test_seconds_by_formula(planned: Callable[..., Forecast], fixed: None) -> No
 def test_length_of_a_recovery(
     overrides: tuple[str, ...], expected: float, planned: Callable[..., Forecast], fixed: None
 ) -> None:
-    forecast = planned("choice.assembled=1", "choice.curve=0", *overrides)
+    forecast = planned("choice.assembled=1", "choice.tried=1", "choice.curve=0", *overrides)
     assert seconds(forecast)["recover"] == pytest.approx(expected)
+
+
+def test_length_of_trials(planned: Callable[..., Forecast], fixed: None) -> None:
+    """Two students for a tenth of 180 updates, the first with two of three rates, each measured after all six rounds;
+    the recovery then tries none."""
+    rates = ("recovery.epochs=60", "recovery.rates=[0.1,0.01,0.001]")
+    found = seconds(planned("choice.assembled=1", "choice.tried=2", "choice.curve=0", *rates))
+    assert found["trial"] == pytest.approx(2 * 3 * 18 + 2 * (2 + 3 * 6) * VALIDATION / TEST)
+    assert found["recover"] == pytest.approx(2 * 180 + 2 * (2 + 60) * VALIDATION / TEST)
 
 
 def test_nothing_is_timed_for_a_budget_on_latency(planned: Callable[..., Forecast], fixed: None) -> None:

@@ -34,58 +34,41 @@ class Recovered:
     updates: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A recovery before its training: as in ``Recovered``, and the ``updates`` that the settings ask for."""
-
-    before: dict[str, float]
-    lr: float
-    tried: tuple[dict[str, Any], ...]
-    updates: int
-
-
 def recover(
     student: nn.Module, lesson: Lesson, settings: RecoverySettings, *, fit_epochs: float | None = None
 ) -> Recovered:
-    """Train ``student`` in place, see ``train_student``, as ``prepare`` finds."""
-    found = prepare(student, lesson, settings, fit_epochs=fit_epochs)
-    trained = train_student(student, lesson, settings.at(found.lr), updates=found.updates)
-    done = Rounds.of(found.updates, update_stream(lesson, settings).per_epoch).total
-    return Recovered(
-        model=trained.model, log=trained.log, before=found.before, lr=found.lr, tried=found.tried, updates=done
-    )
+    """Train ``student`` in place, see ``train_student``, after timing and probes where the settings ask for them.
 
-
-def prepare(
-    student: nn.Module, lesson: Lesson, settings: RecoverySettings, *, fit_epochs: float | None = None
-) -> Prepared:
-    """Length and learning rate of a recovery, by timing and probes where the settings ask for them.
-
-    ``student`` stays as it is. ``fit_epochs``: how long the teacher was fitted. What is found is kept in ``NOTES``
-    beside the lesson's checkpoint: an interrupted recovery goes on with it, also where ``minutes`` set the length.
+    ``fit_epochs``: how long the teacher was fitted. What is found before the training is kept in ``NOTES`` beside the
+    lesson's checkpoint: an interrupted recovery goes on with it, also where ``minutes`` set the length.
     """
-    notes = Notes(lesson.checkpoint.with_name(NOTES))
-    before = notes.keep("before", lambda: lesson.measure(student))
+    before = notes_of(lesson).keep("before", lambda: lesson.measure(student))
+    updates = length_of(student, lesson, settings, fit_epochs=fit_epochs)
+    lr, tried = _choose(student, lesson, settings, probe_updates(settings, updates))
+    trained = train_student(student, lesson, settings.at(lr), updates=updates)
+    done = Rounds.of(updates, update_stream(lesson, settings).per_epoch).total
+    return Recovered(model=trained.model, log=trained.log, before=before, lr=lr, tried=tried, updates=done)
+
+
+def length_of(
+    student: nn.Module, lesson: Lesson, settings: RecoverySettings, *, fit_epochs: float | None = None
+) -> int:
+    """The updates that the settings ask for; where that is by ``minutes``, a few are timed."""
     timing = None
     if settings.minutes is not None:
-        timing = Timing(**notes.keep("timing", lambda: measure_timing(student, lesson, settings).to_dict()))
-    stream = update_stream(lesson, settings)
-    updates = updates_of(settings, stream.per_epoch, fit_epochs=fit_epochs, timing=timing)
-    lr, tried = _choose(student, lesson, settings, notes, probe_updates(settings, updates))
-    lr = lr or settings.optim.for_batch(stream.pieces.update).lr
-    return Prepared(before=before, lr=lr, tried=tried, updates=updates)
+        found = notes_of(lesson).keep("timing", lambda: measure_timing(student, lesson, settings).to_dict())
+        timing = Timing(**found)
+    return updates_of(settings, update_stream(lesson, settings).per_epoch, fit_epochs=fit_epochs, timing=timing)
 
 
-def _choose(
-    student: nn.Module, lesson: Lesson, settings: RecoverySettings, notes: Notes, updates: int
-) -> tuple[float | None, tuple[dict[str, Any], ...]]:
+def bearable_rate(
+    student: nn.Module, lesson: Lesson, settings: RecoverySettings, *, updates: int
+) -> tuple[float, tuple[dict[str, Any], ...]]:
     """The highest of the rates that the student bears for so many ``updates``, and what was tried to find it.
 
-    Without probes the middle one of the rates; None where the settings have none.
+    It is that which harms least where it bears none. Raises ``UsageError`` where the training diverges with all.
     """
-    rates = sorted(settings.rates, reverse=True)
-    if not updates:
-        return (rates[len(rates) // 2] if rates else None), ()
+    notes, rates = notes_of(lesson), sorted(settings.rates, reverse=True) or [_usual(lesson, settings)]
     before, ignorant = notes.keep("before", lambda: lesson.measure(student))["val_kl"], lesson.held_out.ignorant
     tried: list[dict[str, Any]] = []
     for rate in rates:
@@ -97,3 +80,22 @@ def _choose(
     if least is None:
         raise UsageError(f"the training diverges with each of the learning rates {rates}: set lower rates.")
     return least, tuple(tried)
+
+
+def notes_of(lesson: Lesson) -> Notes:
+    """What was found out before the training, kept beside the lesson's checkpoint."""
+    return Notes(lesson.checkpoint.with_name(NOTES))
+
+
+def _choose(
+    student: nn.Module, lesson: Lesson, settings: RecoverySettings, updates: int
+) -> tuple[float, tuple[dict[str, Any], ...]]:
+    """See ``bearable_rate``; without probes the middle one of the rates, or what the optimiser's settings say."""
+    if updates:
+        return bearable_rate(student, lesson, settings, updates=updates)
+    rates = sorted(settings.rates)
+    return (rates[(len(rates) - 1) // 2] if rates else _usual(lesson, settings)), ()
+
+
+def _usual(lesson: Lesson, settings: RecoverySettings) -> float:
+    return settings.optim.for_batch(update_stream(lesson, settings).pieces.update).lr

@@ -9,18 +9,20 @@ from torch import nn
 
 from distilnas.recovery.length import trial_updates
 from distilnas.recovery.lesson import Lesson
-from distilnas.recovery.notes import Notes
 from distilnas.recovery.probe import probe_rate
-from distilnas.recovery.recover import NOTES, prepare
+from distilnas.recovery.recover import bearable_rate, length_of, notes_of
 from distilnas.recovery.settings import RecoverySettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """``ended``: what ``probe_rate`` found of each student after so many ``updates``; empty where they are too few to
-    tell anything, or none ended."""
+    """``ended``: what ``probe_rate`` found of each student after so many ``updates`` with the learning rate ``lr``.
+
+    Empty where they are too few to tell anything.
+    """
 
     updates: int
+    lr: float | None = None
     ended: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -33,20 +35,19 @@ class Trials:
 def hold_trials(
     students: Sequence[tuple[nn.Module, Lesson]], settings: RecoverySettings, *, fit_epochs: float | None = None
 ) -> Trials:
-    """Train a copy of each student for a tenth of its recovery, all with one learning rate: what the recovery of the
-    first would take.
+    """Train a copy of each student for a tenth of its recovery, all with the highest of the learning rates that the
+    first one bears.
 
     Lessons have different folders, in which an interrupted call finds what is done. Before training a student that
     ends early, or sees smaller images, looks worse than it becomes.
     """
     first, lesson = students[0]
-    prepared = prepare(first, lesson, settings, fit_epochs=fit_epochs)
-    updates = trial_updates(prepared.updates)
+    updates = trial_updates(length_of(first, lesson, settings, fit_epochs=fit_epochs))
     if not updates:
         return Trials(updates=0)
-    ended = []
-    for student, lesson in students:
-        notes = Notes(lesson.checkpoint.with_name(NOTES))
-        find = partial(probe_rate, student, lesson, settings, prepared.lr, updates=updates)
-        ended.append(notes.keep("trial", find))
-    return Trials(updates=updates, ended=tuple(ended))
+    rate, tried = bearable_rate(first, lesson, settings, updates=updates)
+    ended = [next(row for row in tried if row["lr"] == rate)]
+    for student, lesson in students[1:]:
+        find = partial(probe_rate, student, lesson, settings, rate, updates=updates)
+        ended.append(notes_of(lesson).keep(f"lr {rate:g}", find))
+    return Trials(updates=updates, lr=rate, ended=tuple(ended))

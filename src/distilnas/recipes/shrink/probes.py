@@ -169,8 +169,10 @@ def recovery_step(
         each, trial = probe_updates(settings, updates), trial_updates(updates)
         if trials and (trials == 1 or not trial):
             return StepForecast(name=name)
-        rounds = [Rounds.of(each, per_epoch)] * (ceil(settings.probes / 2) * (each > 0))
-        rounds += [Rounds.of(trial, per_epoch)] * trials if trials else [Rounds.of(updates, per_epoch)]
+        rates = ceil(settings.probes / 2)
+        rounds = [Rounds.of(each, per_epoch)] * (rates * (each > 0)) + [Rounds.of(updates, per_epoch)]
+        if trials:
+            rounds = [Rounds.of(trial, per_epoch)] * (trials - 1 + max(1, rates))
         done, tests = sum(one.total for one in rounds), 1 + sum(one.number for one in rounds)
         load, start = bench.loading(settings.augment).of(done * pieces.update / tests, tests)
         compute = done * pieces.passes * probed.seconds()

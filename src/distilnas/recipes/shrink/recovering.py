@@ -30,7 +30,7 @@ from distilnas.recipes.shrink.students import (
 from distilnas.recipes.shrink.telling import EvaluateParent
 from distilnas.recipes.students import DATA, LeavesNetwork, beside
 from distilnas.recipes.teaching import TEACHER
-from distilnas.recovery import Trials, hold_trials, recover
+from distilnas.recovery import RecoverySettings, Trials, hold_trials, recover
 from distilnas.runtime import ranks
 
 
@@ -39,7 +39,8 @@ class TryOut(Step[ShrinkJob, Draft]):
     """The best students of each kind, of which ``of`` left one or more, recovered briefly; the nearest to the teacher
     then goes on.
 
-    It stays in the folder of ``of``: see ``student``. The record is that of ``of`` with the words of the one chosen.
+    All have the highest learning rate that the first one bears, and so has the recovery. It stays in the folder of
+    ``of``: see ``student``. The record is that of ``of`` with the words of the one chosen.
     """
 
     name: str = "trial"
@@ -77,15 +78,19 @@ class TryOut(Step[ShrinkJob, Draft]):
         for place in places if ranks.rank() == 0 else ():
             rmtree(place)
         rest = {name: value for name, value in chosen.result.items() if name != "finalists"}
-        return {**rest, **best, "trials": rows, "trial_updates": found.updates}
+        return {**rest, **best, "trials": rows, "trial_updates": found.updates, "lr": found.lr}
 
     def stand_in(self, plan: ShrinkPlan) -> StandIn[Draft]:
         return StandIn(artefact=plan.get(self.of))
 
     def probe(self, plan: ShrinkPlan) -> StepForecast:
+        found = _forecast(plan, self, plan.settings.recovery, trials=self.number(plan))
+        return replace(found, name=self.name)
+
+    def number(self, plan: ShrinkPlan) -> int:
+        """How many students a forecast takes to be tried."""
         kinds = {(len(one.choice.kept), one.choice.side) for one in plan.get(self.of).candidates}
-        number = min(len(kinds), plan.settings.choice.tried)
-        return replace(_forecast(plan, plan.get(self.of).student, self, trials=number), name=self.name)
+        return min(len(kinds), plan.settings.choice.tried)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +110,9 @@ class Recover(LeavesNetwork):
     def work(self, job: ShrinkJob, folder: Path) -> dict[str, Any]:
         student = read_student(job, self.of.student(job))
         lesson = lesson_of(job, student, folder / CHECKPOINT)
-        found = recover(student, lesson, job.settings.recovery, fit_epochs=fit_epochs(job.settings))
+        settings, rate = job.settings.recovery, job.result(self.of)["lr"]
+        settings = settings if rate is None else settings.at(rate)
+        found = recover(student, lesson, settings, fit_epochs=fit_epochs(job.settings))
         after = found.log.epochs[-1]
         helped = _no_worse(found.before, after, len(lesson.validation))
         if not helped:
@@ -126,7 +133,9 @@ class Recover(LeavesNetwork):
         return {_probing(self.of.budget): 4}
 
     def probe(self, plan: ShrinkPlan) -> StepForecast:
-        return replace(_forecast(plan, self.network(plan), self.of), name=self.name)
+        settings = plan.settings.recovery
+        settings = replace(settings, rates=()) if self.of.number(plan) > 1 else settings  # found by the trials
+        return replace(_forecast(plan, self.of, settings), name=self.name)
 
 
 def passes(plan: ShrinkPlan, tried: TryOut) -> Probed:
@@ -134,14 +143,15 @@ def passes(plan: ShrinkPlan, tried: TryOut) -> Probed:
     return plan.bench.passes(f"evaluate {slug(dict(tried.budget))}", plan.get(tried).student)
 
 
-def _forecast(plan: ShrinkPlan, student: nn.Module, tried: TryOut, *, trials: int = 0) -> StepForecast:
+def _forecast(plan: ShrinkPlan, tried: TryOut, settings: RecoverySettings, *, trials: int = 0) -> StepForecast:
     """Of a recovery, or of so many ``trials`` before it."""
+    student = plan.get(tried).student
     return probes.recovery_step(
         plan.bench,
         _probing(tried.budget),
         student,
         lesson_of(plan, student, Path(CHECKPOINT)),
-        plan.settings.recovery,
+        settings,
         (passes(plan, tried), plan.bench.passes(EvaluateParent.name, plan.get(TEACHER).model)),
         fit_epochs=fit_epochs(plan.settings),
         trials=trials,
