@@ -36,9 +36,9 @@ test-slow: setup-dev
 kill-test: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m kill tests/kill
 
-# FUZZ damaged inputs in all.
+# FUZZ damaged inputs in all, each for 10 seconds at most.
 fuzz: setup-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz tests/fuzz
+	FUZZ_SECONDS=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz tests/fuzz
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -206,6 +206,21 @@ def test_a_command_without_a_run_only_ends(cli: Cli, monkeypatch: pytest.MonkeyP
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_signal_that_python_drops_comes_again():
+    """What is raised in a ``__del__`` goes no further; a process that was to end would go on for ever."""
+
+    class Busy:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def work(busy: list[Busy]) -> None:
+        busy.clear()
+        time.sleep(60)
+
+    with signals_caught(), pytest.raises(Interrupted, match="SIGINT"):
+        work([Busy()])
+
+
 def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -110,10 +110,17 @@ def test_a_finished_run_writes_nothing_more(tmp_path: Path) -> None:
 
 
 def test_only_the_first_rank_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others work in folders of their own, outside the run."""
     monkeypatch.setattr(ranks, "leads", lambda: False)
-    with watched(tmp_path, list(READERS), SilentProgress()) as progress:
-        progress.epoch(epoch(tmp_path, 0, loss=1.0))
-    assert not (tmp_path / "log").exists()
+    with watched(tmp_path / "run", list(READERS), SilentProgress()) as progress:
+        progress.epoch(epoch(tmp_path / "of-its-own", 0, loss=1.0))
+        progress.finish({"student": {"top1": 1}})
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_sinks_epochs_may_be_anywhere(tmp_path: Path) -> None:
+    with watched(tmp_path / "run", (), SilentProgress()) as progress:
+        progress.epoch(epoch(tmp_path / "of-its-own", 0, loss=1.0))
 
 
 class Full:

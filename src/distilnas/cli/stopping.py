@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from types import FrameType
 from typing import Any
 
@@ -21,6 +22,7 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 _AMOUNT = re.compile(r"allocate ([\d.]+) ?(bytes|[KMGT]i?B)?", re.IGNORECASE)
+_LATER = 0.05  # seconds
 _PYTORCH = 4e9  # bytes of address space with CUDA's libraries
 _LOWER = (
     "data.resolution, data.cache_mb, runtime.workers, rate.batch_size, distill.micro_batch, retrain.micro_batch or "
@@ -33,12 +35,16 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.exit_code = 128 + number
 
 
 @contextmanager
 def signals_caught() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal raise ``Interrupted`` inside, in this process alone."""
+    """Ctrl-C, SIGTERM and a closed terminal raise ``Interrupted`` inside, in this process alone.
+
+    What Python drops, as the error of a ``__del__``, is raised again a little later.
+    """
     owner = os.getpid()
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -47,13 +53,22 @@ def signals_caught() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)  # a loader's process, forked from this one
         os.kill(os.getpid(), number)
 
+    def again(dropped: Any) -> None:
+        if isinstance(dropped.exc_value, Interrupted):
+            Timer(_LATER, os.kill, (owner, dropped.exc_value.number)).start()
+        else:
+            hook(dropped)
+
+    hook = sys.unraisablehook
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
     before: dict[int, Any] = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
     try:
+        sys.unraisablehook = again
         for number in before:
             signal.signal(number, stop)
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -54,12 +54,14 @@ class Watched:
     def epoch(self, epoch: Epoch) -> None:
         """See ``Progress.epoch``."""
         self._progress.epoch(epoch)
+        if not (self._names and ranks.leads()):
+            return  # the others work in folders of their own, outside the run
         group = (epoch.folder.relative_to(self._folder) / epoch.name).as_posix()
         self._tell(lambda sink: sink.scalars(group, epoch.values, epoch.number))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Numbers of ``summary``, unless they are those that the run had come to before."""
-        if self._names and summary != self._before:
+        if self._names and ranks.leads() and summary != self._before:
             known = flatten({key: value for key, value in summary.items() if key not in ("seconds", "provenance")})
             numbers = {key: float(v) for key, v in known.items() if isinstance(v, (int, float))}
             self._tell(lambda sink: sink.finish(numbers))
@@ -72,7 +74,7 @@ class Watched:
     def _tell(self, tell: Callable[[Sink], None]) -> None:
         if self._sinks is None:
             self._sinks = {}
-            for name in self._names if ranks.leads() else ():
+            for name in self._names:
                 self._guarded(name, lambda name=name: self._open(name))
         for name, sink in list(self._sinks.items()):
             self._guarded(name, lambda sink=sink: tell(sink))
