@@ -29,6 +29,7 @@ def shrink(
     macs: Limit | None = None,
     params: Limit | None = None,
     bytes: Limit | None = None,
+    memory: Limit | None = None,
     latency: Limit | None = None,
     preset: str = "balanced",
     minutes: float | None = None,
@@ -61,6 +62,7 @@ def shrink(
             "40%"), or several, one student each. Budgets given together hold together. Default: half of the MACs.
         params: The most parameters, in the same forms.
         bytes: The most bytes of weights.
+        memory: The most bytes of activations at once while the network answers for one image.
         latency: The most milliseconds ("5ms"), or a share of the teacher's, measured in onnxruntime with one thread
             unless ``settings`` say otherwise: ``{"latency": {"threads": 4}}``.
         preset: How much time to spend: "quick", "balanced" or "best". It sets the length of the recovery, the images
@@ -92,7 +94,7 @@ def shrink(
     folder, summary = shrink_call(
         model,
         images,
-        limits={"macs": macs, "params": params, "bytes": bytes, "latency_ms": latency},
+        limits={"macs": macs, "params": params, "bytes": bytes, "peak_memory": memory, "latency_ms": latency},
         transform=transform,
         test=test,
         classes=classes,

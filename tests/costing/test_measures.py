@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from distilnas.costing import EXACT, MEASURES, Part, cost_table, profile
+from distilnas.costing import ADDITIVE, EXACT, MEASURES, Part, cost_table, profile
 from distilnas.networks import StudentNet, save_student
 from distilnas.networks.files import WEIGHTS
 from distilnas.space import Architecture, preset
@@ -24,7 +24,8 @@ def measured(name: str, module: nn.Module, shape: tuple[int, ...]) -> int | floa
 
 def test_every_name_has_a_measure():
     assert set(MEASURES) == {name for name, info in INFOS.items() if info.exact}
-    assert list(EXACT) == ["macs", "params", "bytes"]
+    assert list(EXACT) == ["macs", "params", "bytes", "peak_memory"]
+    assert list(ADDITIVE) == ["macs", "params", "bytes"]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_every_name_has_a_measure():
     ],
 )
 def test_layers_by_hand(module, expected):
-    assert {name: measured(name, module.eval(), (3,)) for name in EXACT} == expected
+    assert {name: measured(name, module.eval(), (3,)) for name in ADDITIVE} == expected
 
 
 def test_bytes_are_the_weights_file_without_its_header(tmp_path):

@@ -25,6 +25,7 @@ def shrink(
     macs: Annotated[str | None, typer.Option(help=_LIMIT.format("Most multiply-adds"))] = None,
     params: Annotated[str | None, typer.Option(help=_LIMIT.format("Most parameters"))] = None,
     bytes: Annotated[str | None, typer.Option(help=_LIMIT.format("Most bytes of weights"))] = None,
+    memory: Annotated[str | None, typer.Option(help=_LIMIT.format("Most bytes of activations at once"))] = None,
     latency: Annotated[str | None, typer.Option(help=_LIMIT.format("Most latency, e.g. 5ms"))] = None,
     runtime: Annotated[str | None, typer.Option(help="Of latency: onnxruntime (default) or torch.")] = None,
     device: Annotated[str | None, typer.Option(help="Of latency: cpu (default) or cuda.")] = None,
@@ -65,7 +66,9 @@ def shrink(
         images,
         weights=weights,
         by_order=weights_by_order,
-        budgets=budgets_of({"macs": macs, "params": params, "bytes": bytes, "latency_ms": latency}),
+        budgets=budgets_of(
+            {"macs": macs, "params": params, "bytes": bytes, "peak_memory": memory, "latency_ms": latency}
+        ),
         resolution=resolution,
         fit_epochs=fit_epochs,
         minutes=minutes,
@@ -87,9 +90,10 @@ def shrink(
 
 def show_shrunk(summary: dict[str, Any]) -> None:
     """Teacher and students side by side on stdout."""
-    from distilnas.tables.measures import EXACT, MEASURES
+    from distilnas.tables.measures import ADDITIVE, MEASURES
 
-    costs = [name for name in (*EXACT, "latency_ms") if name in summary["teacher"]]
+    asked = {name for row in summary["students"] for name in row["budget"]}
+    costs = [name for name in MEASURES if name in (asked | {*ADDITIVE, "latency_ms"}) & set(summary["teacher"])]
     table = Table(box=None, pad_edge=False)
     accuracy = "agreement with the teacher" if summary.get("labels") == "teacher" else "test top-1"
     for column in ("", accuracy, "untrained", *(MEASURES[name].title for name in costs)):

@@ -6,18 +6,13 @@ of attention), one per output element where a convolution has a bias, 2 per inpu
 1 per input element of pooling layers.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain
 from typing import NamedTuple
 
-import torch
 from timm.layers.adaptive_avgmax_pool import FastAdaptiveAvgPool
 from torch import Tensor, nn
 
 from distilnas.costing.operators import Products
-from distilnas.errors import UsageError
-from distilnas.runtime.skeletons import skeleton
+from distilnas.costing.running import hollow_of, run_hollow
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 _POOLS = (
@@ -48,40 +43,15 @@ def count(model: nn.Module, shape: tuple[int, ...]) -> Counts:
 
     Raises ``UsageError`` where the model does an operation that no rule covers: nothing is silently counted as 0.
     """
-    hollow = model if _on_meta(model) else skeleton(model)
-    with _evaluating(hollow), _Free(hollow) as free:
-        output, products = _run(hollow, shape)
+    hollow = hollow_of(model)
+    with _Free(hollow) as free:
+        output, products = run_hollow(hollow, shape, Products)
     return Counts(
         macs=products.macs,
         paper_flops=products.macs - products.attention_macs + products.conv_biases + free.flops,
         shape=tuple(output.shape[1:]),
         attention_macs=products.attention_macs,
     )
-
-
-def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Products]:
-    image = torch.empty(1, *shape, device="meta")
-    try:
-        with torch.inference_mode(False), torch.no_grad(), Products(image) as products:
-            return model(image), products
-    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"cannot count {type(model).__name__} for an input of {shape}: {error}") from error
-
-
-def _on_meta(model: nn.Module) -> bool:
-    return all(tensor.is_meta for tensor in chain(model.parameters(), model.buffers()))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """In eval mode, and afterwards every module in its own."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 class _Free:

@@ -69,20 +69,20 @@ class Products(TorchDispatchMode):
         self.macs = 0
         self.attention_macs = 0
         self.conv_biases = 0
-        self._seen = {_storage(image)}  # storages that depend on the image
+        self._seen = {storage_of(image)}  # storages that depend on the image
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = _without_values(kwargs or {})
+        kwargs = without_values(kwargs or {})
         rule = _rule(func)
         if rule is None:
             return self._decompose(func, args, kwargs)
         output = func(*args, **kwargs)
         if rule is not _nothing:
             self._add(func, rule(*args, **kwargs, out_val=output), args, output)
-        if not _takes_shape_only(func) and any(_storage(tensor) in self._seen for tensor in _tensors(args)):
-            self._seen.update(_storage(tensor) for tensor in _tensors((output,)))
+        if not takes_shape_only(func) and any(storage_of(tensor) in self._seen for tensor in tensors_in(args)):
+            self._seen.update(storage_of(tensor) for tensor in tensors_in((output,)))
         return output
 
     def _decompose(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -100,11 +100,11 @@ class Products(TorchDispatchMode):
         self.macs += macs
         if func.overloadpacket in _CONVOLUTIONS:
             self.conv_biases += output.numel() if args[2] is not None else 0
-        elif all(_storage(factor) in self._seen for factor in _factors(func, args)):
+        elif all(storage_of(factor) in self._seen for factor in _factors(func, args)):
             self.attention_macs += macs
 
 
-def _without_values(kwargs: dict[str, Any]) -> dict[str, Any]:
+def without_values(kwargs: dict[str, Any]) -> dict[str, Any]:
     """What a network makes anew, such as positions, is on the meta device like everything else."""
     return kwargs | {"device": torch.device("meta")} if kwargs.get("device") else kwargs
 
@@ -131,19 +131,22 @@ def _factors(func: Any, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
     return args[first], args[first + 1]
 
 
-def _storage(tensor: Tensor) -> StorageWeakRef:
+def storage_of(tensor: Tensor) -> StorageWeakRef:
+    """What tells tensors of one memory from others, and never comes again as long as it is held."""
     return StorageWeakRef(tensor.untyped_storage())
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """Those among arguments, inside of lists and tuples too."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 @cache
-def _takes_shape_only(func: Any) -> bool:
+def takes_shape_only(func: Any) -> bool:
+    """Whether an operation reads no values of its first argument."""
     name = func.overloadpacket.__name__
     return name.endswith("_like") or name.startswith("new_")

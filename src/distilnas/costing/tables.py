@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from distilnas.blocks import Piece, Pieces, block_kind
-from distilnas.costing.measures import EXACT, MEASURES, Part
+from distilnas.costing.measures import ADDITIVE, MEASURES, Part
 from distilnas.space import Family, SearchSpace
 from distilnas.tables import CellCosts, CostTable
 from distilnas.tables.measures import measure_info
@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 
 def cost_table(
-    space: SearchSpace, *, resolution: int, num_classes: int, in_chans: int = 3, measures: Sequence[str] = EXACT
+    space: SearchSpace, *, resolution: int, num_classes: int, in_chans: int = 3, measures: Sequence[str] = ADDITIVE
 ) -> CostTable:
     """The ``measures`` of every candidate of ``space`` for images of ``resolution`` and ``num_classes`` classes."""
     counter = _Counter(measures)

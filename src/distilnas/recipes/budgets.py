@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from distilnas.config.units import parse_quantity
 from distilnas.errors import UsageError, nearest
 from distilnas.solve import Limit
-from distilnas.tables.measures import EXACT, MEASURES, Number, check_measure, measure_info
+from distilnas.tables.measures import ADDITIVE, MEASURES, Number, check_measure, measure_info
 
 _ENDS = ("min", "max")
 _RANGE = ".."
@@ -49,8 +49,8 @@ class HasBudget(Protocol):
 def check_budgets(settings: HasBudget) -> None:
     """Raise ``UsageError`` for what is no budget, a measure that is none, and one given in both forms."""
     for name, ends in _given(settings.budget, settings.solve):
-        if name not in EXACT:
-            raise UsageError(f"{name} is measured by the recipe shrink alone; here a budget is on {', '.join(EXACT)}.")
+        if name not in ADDITIVE:
+            raise UsageError(f"{name} is a budget of the recipe shrink alone; here one is on {', '.join(ADDITIVE)}.")
         for value in ends.values():
             _parse(name, value, whole=1)
 

@@ -90,6 +90,7 @@ class ShrunkNetwork:
     macs: int
     params: int
     bytes: int
+    peak_memory: int | None = None
     latency_ms: float | None = None
     latency: StudentLatency | None = None
     top1_before_training: float | None = None

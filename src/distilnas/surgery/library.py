@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from distilnas.costing.measures import EXACT, MEASURES, Part
+from distilnas.costing.measures import ADDITIVE, MEASURES, Part
 from distilnas.networks.new_parts import PooledClassifier
 from distilnas.solve import BlockCandidates, CellCandidates, SearchProblem
 from distilnas.solve.problem import Position
@@ -149,7 +149,7 @@ class Library:
         return Choice(kept=tuple(tuple(part.options[0] for part in parts) for parts in self.parts), side=side)
 
     def trunks(
-        self, measures: Sequence[str] = EXACT, timed: Mapping[str, Timed] = MappingProxyType({})
+        self, measures: Sequence[str] = ADDITIVE, timed: Mapping[str, Timed] = MappingProxyType({})
     ) -> tuple[Trunk, ...]:
         """The searches that together hold every student of the library; first that of whole students at the teacher's
         side.

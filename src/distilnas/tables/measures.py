@@ -16,13 +16,14 @@ Number = int | float
 @dataclass(frozen=True, kw_only=True)
 class MeasureInfo:
     """``words``: in the middle of a sentence, ``long``: where there is room; ``unit``: as in 5 MB or 2.5 ms, none for
-    plain numbers. ``exact``: whole numbers that follow from the network alone; else floats.
-    ``always``: shown also where nobody asked for it."""
+    plain numbers. ``exact``: whole numbers that follow from the network alone; else floats. ``adds``: that of a network
+    is the sum over its parts; else the greatest of them. ``always``: shown also where nobody asked for it."""
 
     words: str
     long: str = ""
     unit: str = ""
     exact: bool = True
+    adds: bool = True
     always: bool = False
 
     @property
@@ -45,9 +46,11 @@ MEASURES: dict[str, MeasureInfo] = {
     "macs": MeasureInfo(words="MACs", long="MACs (papers: FLOPs)", always=True),
     "params": MeasureInfo(words="parameters", always=True),
     "bytes": MeasureInfo(words="bytes of weights", unit="B"),
+    "peak_memory": MeasureInfo(words="peak memory of activations", unit="B", adds=False),
     "latency_ms": MeasureInfo(words="latency", unit="ms", exact=False),
 }
 EXACT = tuple(name for name, info in MEASURES.items() if info.exact)
+ADDITIVE = tuple(name for name in EXACT if MEASURES[name].adds)
 
 
 def measure_info(name: str) -> MeasureInfo:

@@ -11,9 +11,9 @@ from typing import Protocol
 from torch import nn
 
 from distilnas.costing.counters import Counts, count
-from distilnas.tables.measures import EXACT, Number
+from distilnas.tables.measures import ADDITIVE, EXACT, Number
 
-__all__ = ["EXACT", "MEASURES", "Measure", "Part"]
+__all__ = ["ADDITIVE", "EXACT", "MEASURES", "Measure", "Part"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Part:
 
 
 class Measure(Protocol):
-    """One exact number for a part. Measures are additive: that of a network is the sum over its parts."""
+    """One exact number for a part. That of a network is the sum over its parts, or the greatest of them."""
 
     def __call__(self, part: Part, /) -> Number: ...
 

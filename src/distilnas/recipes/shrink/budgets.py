@@ -6,15 +6,18 @@ from typing import Any
 from distilnas.latency.keep import latency_limit
 from distilnas.recipes.budgets import Budget, BudgetSettings, to_limits
 from distilnas.solve import Limit
+from distilnas.surgery.peaks import peak_limit
 from distilnas.tables.measures import MEASURES
 
 _NO_SHORT_FORMS = BudgetSettings()
 
 
 def check_each(budgets: Iterable[Budget]) -> None:
-    """Raise ``UsageError`` for a measure or an amount that is none, and for a lower limit on latency."""
+    """Raise ``UsageError`` for a measure or an amount that is none, and for a lower limit on what has none."""
     for budget in budgets:
-        latency_limit(limits_in(budget, dict.fromkeys(MEASURES, 1)))
+        limits = limits_in(budget, dict.fromkeys(MEASURES, 1))
+        latency_limit(limits)
+        peak_limit(limits)
 
 
 def limits_in(budget: Budget, teacher: Mapping[str, Any]) -> tuple[Limit, ...]:

@@ -24,7 +24,7 @@ from distilnas.recipes.teaching import TEACHER, Teaching, taught, usual_classes
 from distilnas.runtime.progress import Progress
 from distilnas.runtime.store import Run, StepRecord
 from distilnas.surgery.library import Library
-from distilnas.tables.measures import EXACT
+from distilnas.tables.measures import ADDITIVE, costs_in
 from distilnas.teachers import Partition
 from distilnas.teachers.units import propose_units
 
@@ -102,7 +102,7 @@ def finish(job: ShrinkJob, records: Mapping[str, StepRecord]) -> dict[str, Any]:
         "teacher": {
             "name": teacher["name"],
             "top1": records["evaluate-teacher"].result["top1"],
-            **{name: library["teacher"][name] for name in EXACT},
+            **costs_in(library["teacher"]),
             **({LATENCY: timed["teacher_ms"][0]} if timed else {}),
         },
         "space": {"num_architectures": int(library["num_architectures"])},
@@ -140,7 +140,7 @@ def _student(job: ShrinkJob, steps: BudgetSteps) -> dict[str, Any]:
         "top5": tested.result["top5"],
         "top1_before_training": tested.result["top1_before_training"],
         "difference": paired(job, steps.compare),
-        **{name: chosen.result[name] for name in EXACT},
+        **costs_in(chosen.result),
         "resolution": chosen.result["side"] or job.preprocessing.resolution,
         **_latency(chosen.result),
         "as_rated": chosen.result["as_rated"],
@@ -163,7 +163,7 @@ def _latency(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _point(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{name: row[name] for name in EXACT}, "top1": row["top1"], "stderr": row["top1_stderr"]}
+    return {**{name: row[name] for name in ADDITIVE}, "top1": row["top1"], "stderr": row["top1_stderr"]}
 
 
 SHRINK = Recipe(

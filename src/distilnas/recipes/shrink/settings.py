@@ -97,8 +97,8 @@ class ChoiceSettings:
 class ShrinkSettings:
     """The recipe ``shrink``: students that keep their teacher's weights, one for each of ``budgets``.
 
-    A budget maps a measure (``macs``, ``params``, ``bytes``, ``latency_ms``) to the most that is allowed: a number or a
-    share of the teacher's value. ``latency``: where and how that is measured.
+    A budget maps a measure (``macs``, ``params``, ``bytes``, ``peak_memory``, ``latency_ms``) to the most that is
+    allowed: a number or a share of the teacher's value. ``latency``: where and how that is measured.
     """
 
     recipe: Literal["shrink"] = "shrink"

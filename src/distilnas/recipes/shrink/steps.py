@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,10 +62,11 @@ from distilnas.surgery.choose import (
     with_sides,
 )
 from distilnas.surgery.library import Choice, Library, Trunk
+from distilnas.surgery.peaks import PEAK, Peaks, peak_limit, without_peak
 from distilnas.surgery.sides import at_side, smaller_sides
 from distilnas.surgery.stored import load_library, save_library
 from distilnas.surgery.students import parent_of, student_net
-from distilnas.tables.measures import EXACT
+from distilnas.tables.measures import ADDITIVE, Number
 from distilnas.teachers.units import propose_units
 
 _BATCH = 125
@@ -82,6 +83,23 @@ class Shelf:
     library: Library
     trunks: tuple[Trunk, ...]
     teacher: dict[str, int]
+
+    @cached_property
+    def peaks(self) -> Peaks:
+        """The peak memory of every student."""
+        return Peaks(self.library)
+
+    def within(self, limits: Sequence[Limit]) -> tuple[Trunk, ...]:
+        """The searches without students whose peak memory is over its limit; ``InfeasibleError`` where none is left."""
+        limit = peak_limit(limits)
+        return self.peaks.within(self.trunks, limit) if limit else self.trunks
+
+    def keeps(self, one: Chosen, limits: Sequence[Limit]) -> bool:
+        """Whether a student keeps all limits."""
+        return all(limit.allows(self._cost(one, limit.cost)) for limit in limits)
+
+    def _cost(self, one: Chosen, name: str) -> Number:
+        return self.peaks.of(one.choice) if name == PEAK else one.solution.costs[name]
 
 
 class MakeLibrary(Step[ShrinkJob, Shelf]):
@@ -195,7 +213,7 @@ class Choose(Step[ShrinkJob, Draft]):
         limits = limits_in(_guessed(dict(self.budget)), shelf.teacher)
         (solved, kinds), seconds = plan.timed(partial(_candidates, shelf, limits, number))
         with suppress(InfeasibleError):
-            whole = best_choices(shelf.trunks[:1], limits, number)
+            whole = best_choices(shelf.within(limits)[:1], without_peak(limits), number)
             solved = whole[0]
             kinds = [*((one, _SEARCHED) for one in whole), *(pair for pair in kinds if pair[1] != _SEARCHED)]
         few = [probes.noise(2, resolution=plan.preprocessing.resolution, device=plan.device)]
@@ -453,14 +471,13 @@ def _candidates(shelf: Shelf, limits: Sequence[Limit], number: int) -> tuple[Cho
     Where the teacher itself keeps the limits it stands alone: nothing can be nearer to it.
     """
     whole = on_paper(shelf.trunks[0], shelf.library.whole())
-    if whole and all(limit.allows(whole.solution.costs[limit.cost]) for limit in limits):
+    if whole and shelf.keeps(whole, limits):
         return whole, [(whole, _SEARCHED)]
-    solved = best_of_kinds(shelf.trunks, limits)
-    solved = _distinct([*solved, *different_choices(shelf.trunks, limits, number, _DISTANCE)])[:number]
+    trunks, added = shelf.within(limits), without_peak(limits)
+    solved = best_of_kinds(trunks, added)
+    solved = _distinct([*solved, *different_choices(trunks, added, number, _DISTANCE)])[:number]
     known = {one.choice for one in solved}
-    simple = [
-        one for one in _nearest(alternatives(shelf.library, shelf.trunks), limits) if one.chosen.choice not in known
-    ]
+    simple = [one for one in _nearest(shelf, limits) if one.chosen.choice not in known]
     return solved[0], [*((one, _SEARCHED) for one in solved), *((one.chosen, one.kind) for one in simple)]
 
 
@@ -482,7 +499,7 @@ def _timed_candidates(
         words.update({chosen.choice: kind for chosen, kind in kinds})
         return [chosen for chosen, _ in kinds]
 
-    kept = kept_inside(shelf.library, timed, limits, propose, job.progress)
+    kept = kept_inside(shelf.library, replace(timed, trunks=shelf.within(limits)), limits, propose, job.progress)
     rows = [(one.chosen, words.get(one.chosen.choice, _SEARCHED)) for one in kept.inside]
     searched, simple = ([row for row in rows if (row[1] == _SEARCHED) is own] for own in (True, False))
     slowest = {kind: chosen for chosen, kind in sorted(simple, key=lambda row: row[0].solution.costs[LATENCY])}
@@ -493,7 +510,7 @@ def _timed_candidates(
 def _teacher_costs(library: Library, trunks: Sequence[Trunk]) -> dict[str, int]:
     whole = on_paper(trunks[0], library.whole())
     assert whole is not None
-    return {name: int(whole.solution.costs[name]) for name in EXACT}
+    return {name: int(whole.solution.costs[name]) for name in ADDITIVE} | {PEAK: Peaks(library).of(library.whole())}
 
 
 def _assembling(plan: ShrinkPlan, name: str, some: Sequence[Chosen]) -> probes.Assembling:
@@ -542,13 +559,12 @@ def _of_each_kind(some: Sequence[Assembled]) -> list[Assembled]:
     return list(found.values())
 
 
-def _nearest(some: Sequence[Alternative], limits: Sequence[Limit]) -> list[Alternative]:
-    """Of each kind the one inside the limits that has most MACs."""
+def _nearest(shelf: Shelf, limits: Sequence[Limit]) -> list[Alternative]:
+    """Of what anybody would try, of each kind the one inside the limits that has most MACs."""
     best: dict[str, Alternative] = {}
-    for one in some:
-        costs = one.chosen.solution.costs
-        inside = all(limit.allows(costs[limit.cost]) for limit in limits)
-        if inside and (one.kind not in best or costs["macs"] > best[one.kind].chosen.solution.costs["macs"]):
+    for one in alternatives(shelf.library, shelf.trunks):
+        macs, known = one.chosen.solution.costs["macs"], best.get(one.kind)
+        if shelf.keeps(one.chosen, limits) and (known is None or macs > known.chosen.solution.costs["macs"]):
             best[one.kind] = one
     return list(best.values())
 
@@ -559,7 +575,7 @@ def _kept(choice: Choice) -> list[list[int] | str | None]:
 
 def _row(shelf: Shelf, one: Assembled) -> dict[str, Any]:
     solution = one.chosen.solution
-    costs = {name: int(solution.costs[name]) for name in EXACT}
+    costs = {name: int(solution.costs[name]) for name in ADDITIVE} | {PEAK: shelf.peaks.of(one.chosen.choice)}
     rated = {"rating": solution.rating, "rating_stderr": shelf.library.rating_of(one.chosen.choice).stderr}
     choice = one.chosen.choice
     return {**rated, **costs, "kept": _kept(choice), "early": choice.early, "side": choice.side, **asdict(one.measured)}
@@ -570,6 +586,7 @@ def _tell(job: ShrinkJob, budget: Budget, found: Mapping[str, Any]) -> None:
     how += " under the estimate of latency" if "latency" in found else ""
     how = how if found["as_rated"] else f"{found['kind']}, measured better than the best by rating"
     size = f"{found['macs'] / 1e6:.2f} M MACs, {found['params']:,} parameters"
+    size += f", {found[PEAK]:,} bytes of activations" if PEAK in budget else ""
     size += f", images of {found['side']} pixels" if found["side"] else ""
     if timed := found.get("latency"):
         size += f", {timed['measured_ms']:.3g} ms ({timed['ratio'][0]:.0%} of the teacher's)"

@@ -20,7 +20,7 @@ from distilnas.report.compared import Answers, difference, read_answers, write_a
 from distilnas.surgery.choose import Chosen
 from distilnas.surgery.explore import TrunkSearch, explore, least_costs
 from distilnas.surgery.library import Library
-from distilnas.tables.measures import Number
+from distilnas.tables.measures import ADDITIVE, Number
 
 _SHOWN = 12
 _SIDE = 96
@@ -87,7 +87,7 @@ class Explore(Step[Job[ShrinkSettings, Teaching], None]):
 
     def work(self, job: Any, folder: Path) -> dict[str, Any]:
         shelf, number = job.get(self.of), job.settings.choice.explorer
-        trunks, teacher = shelf.trunks, dict(shelf.teacher)
+        trunks, teacher = shelf.trunks, {name: shelf.teacher[name] for name in ADDITIVE}
         if self.timed.applies(job.settings):
             clocked = job.get(self.timed)
             trunks, number = clocked.trunks, max(2, number // 2)

@@ -20,7 +20,8 @@ from distilnas.runtime.progress import Progress
 from distilnas.solve import Limit
 from distilnas.surgery.choose import Chosen, least_choice
 from distilnas.surgery.library import Library, Trunk
-from distilnas.tables.measures import EXACT
+from distilnas.surgery.peaks import without_peak
+from distilnas.tables.measures import ADDITIVE
 
 _MOST_SHOWN = 40  # forms of a unit in the report
 _SECONDS_EACH = 0.3  # of measuring a student in each process
@@ -68,7 +69,7 @@ class MeasureLatency(Step[Job[Any, Any], TimedShelf]):
             "teacher_ms": [table.teacher.median, table.teacher.low, table.teacher.high],
             "error": table.error,
             "wholes": [plain(one) for one in table.wholes],
-            "candidates": _shares(library.trunks(EXACT, {LATENCY: table})[0]),
+            "candidates": _shares(library.trunks(ADDITIVE, {LATENCY: table})[0]),
             "doubt": table.doubt,
         }
 
@@ -77,7 +78,7 @@ class MeasureLatency(Step[Job[Any, Any], TimedShelf]):
 
     def load(self, job: Job[Any, Any]) -> TimedShelf:
         table = LatencyTable.from_dict(read_json(job.do(self).folder / "table.json"))
-        return TimedShelf(table=table, trunks=job.get(self.of).library.trunks(EXACT, {LATENCY: table}))
+        return TimedShelf(table=table, trunks=job.get(self.of).library.trunks(ADDITIVE, {LATENCY: table}))
 
 
 def _shares(trunk: Trunk) -> list[dict[str, Any]]:
@@ -121,7 +122,7 @@ def kept_inside(
         return ratios
 
     def fastest(limits: Sequence[Limit]) -> list[Chosen]:
-        return [least_choice(timed.trunks, limits, LATENCY)]
+        return [least_choice(timed.trunks, without_peak(limits), LATENCY)]
 
     return keep(limits, table.teacher.median, propose, fastest, clock)
 
