@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _NOTES = {
     "macs": "multiply-adds of one image: convolutions, linear layers, attention",
     "bytes": "tensors of the exported weights file",
+    "peak_memory": "bytes of activations at once for one image",
     "attention_macs": "of the MACs, products of activations with activations",
     "paper_flops": "as the papers count: no attention, but biases, norms and pooling",
 }
