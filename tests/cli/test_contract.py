@@ -63,7 +63,7 @@ def test_zoo(cli: Cli):
 
 def test_profile(cli: Cli):
     record = json.loads(cli("profile", "resnet50", "--json").out)
-    counts = ["macs", "params", "bytes", "attention_macs", "paper_flops"]
+    counts = ["macs", "params", "bytes", "peak_memory", "attention_macs", "paper_flops"]
     assert list(record) == ["name", *counts, "resolution", "num_classes"]
     assert (record["params"], record["macs"]) == RESNET50
     answer = cli("profile", "resnet5", "--json")
